@@ -1,0 +1,76 @@
+"""celery-external: Celery tasks that park, as a row in SQL, until the outside world answers."""
+
+from __future__ import annotations
+
+from .api import (
+    cancel_job,
+    extend_job,
+    find_jobs,
+    get_job,
+    rerun_job,
+    signal_failed,
+    signal_progress,
+    signal_succeeded,
+)
+from .delivery import current_job
+from .errors import (
+    DatabaseUnavailableError,
+    EagerCanvasError,
+    ExternalError,
+    ExternalJobCancelled,
+    ExternalJobFailed,
+    ExternalJobTimedOut,
+    JobAlreadyCompletedError,
+    JobNotFoundError,
+    NoCurrentJobError,
+    OptionError,
+    ReferenceTakenError,
+    RerunRefusedError,
+    SchemaError,
+    SettingsError,
+    StaleAttemptError,
+    TriggerLostError,
+    UnserializableError,
+)
+from .extension import External, get_external
+from .job import Failed, HistoryEntry, Job, Page, Progress, Receipt, Succeeded
+from .task import ExternalTask
+
+__all__ = [
+    "DatabaseUnavailableError",
+    "EagerCanvasError",
+    "External",
+    "ExternalError",
+    "ExternalJobCancelled",
+    "ExternalJobFailed",
+    "ExternalJobTimedOut",
+    "ExternalTask",
+    "Failed",
+    "HistoryEntry",
+    "Job",
+    "JobAlreadyCompletedError",
+    "JobNotFoundError",
+    "NoCurrentJobError",
+    "OptionError",
+    "Page",
+    "Progress",
+    "Receipt",
+    "ReferenceTakenError",
+    "RerunRefusedError",
+    "SchemaError",
+    "SettingsError",
+    "StaleAttemptError",
+    "Succeeded",
+    "TriggerLostError",
+    "UnserializableError",
+    "cancel_job",
+    "current_job",
+    "extend_job",
+    "find_jobs",
+    "get_external",
+    "get_job",
+    "rerun_job",
+    "signal_failed",
+    "signal_progress",
+    "signal_succeeded",
+]

@@ -1,0 +1,107 @@
+"""The result backend as an external task sees it: it knows when Celery has been told.
+
+A delegate, not a backend: everything goes to the app's own. Celery's tracer tells it how a
+delivery ended, after the next steps were published, and that is the moment to settle the row.
+And where Celery would turn a failed *publish* of the next step into a FAILURE of this task, the
+delegate refuses: the outcome is decided and stays owed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import states as celery_states
+from celery.exceptions import Reject
+from kombu.exceptions import EncodeError
+
+from .delivery import Delivery, delivery_of
+
+logger = logging.getLogger("celery_external")
+
+
+class Undelivered(Reject):
+    """Leaves Celery's tracer without a trace: the outcome stays owed, the sweep sends it again."""
+
+    def __init__(self, reason: object = None) -> None:
+        super().__init__(reason, requeue=False)
+
+
+class SettlingBackend:
+    """Delegates to a result backend and settles external jobs."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def mark_as_done(
+        self,
+        task_id: str,
+        result: Any,
+        request: Any = None,
+        store_result: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
+        state: str = celery_states.SUCCESS,
+    ) -> None:
+        """Store a success; then the job is settled."""
+        delivery = delivery_of(request)
+        try:
+            self._backend.mark_as_done(task_id, result, request, store_result, state)
+        except EncodeError:
+            raise
+        except Exception as exc:
+            if delivery is None:
+                raise
+            raise self._undelivered(delivery, exc) from exc
+        if delivery is not None:
+            delivery.settle()
+
+    def mark_as_failure(  # noqa: PLR0913 - Celery's signature
+        self,
+        task_id: str,
+        exc: BaseException,
+        traceback: Any = None,
+        request: Any = None,
+        store_result: bool = True,  # noqa: FBT001, FBT002
+        call_errbacks: bool = True,  # noqa: FBT001, FBT002
+        state: str = celery_states.FAILURE,
+    ) -> None:
+        """Store a failure and call the errbacks, if it is this job's failure; then it is settled."""
+        delivery = delivery_of(request)
+        if delivery is not None and not delivery.may_fail_with(exc):
+            raise self._undelivered(delivery, exc) from exc
+        try:
+            self._backend.mark_as_failure(
+                task_id,
+                exc,
+                traceback=traceback,
+                request=request,
+                store_result=store_result,
+                call_errbacks=call_errbacks,
+                state=state,
+            )
+        except Exception as problem:
+            if delivery is None:
+                raise
+            raise self._undelivered(delivery, problem) from problem
+        if delivery is not None:
+            delivery.settle()
+
+    def mark_as_retry(self, task_id: str, exc: BaseException, *args: Any, **kwargs: Any) -> Any:
+        """Store a retry; where that fails, the next attempt is under way all the same."""
+        delivery = delivery_of(kwargs.get("request"))
+        try:
+            return self._backend.mark_as_retry(task_id, exc, *args, **kwargs)
+        except Exception as problem:
+            if delivery is None:
+                raise
+            raise self._undelivered(delivery, problem) from problem
+
+    def _undelivered(self, delivery: Delivery, problem: BaseException) -> Undelivered:
+        logger.warning(
+            "Celery could not be told how job %s ended; it will be tried again: %r",
+            delivery.job_id,
+            problem,
+        )
+        return Undelivered(problem)

@@ -1,0 +1,311 @@
+"""External: celery-external on one app, with everything that it can do to a job."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from celery.signals import beat_init, worker_ready, worker_shutting_down
+
+from . import completion, listing
+from .completion import JobLike
+from .installation import Installation, installation_of, is_installed_on
+from .job import Failed, Job, Page, Receipt, Succeeded
+from .sweep import Sweeper, ensure_scheduled, sweep
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+logger = logging.getLogger("celery_external")
+
+
+class External:
+    """celery-external on one Celery app; :func:`get_external` gives it.
+
+    Its methods need the database and, to have Celery go on, the broker. They do not need the
+    task's code. Job ids may be given as text, UUID, AsyncResult or Job.
+
+    Every method may raise DatabaseUnavailableError (nothing was recorded) and SchemaError (the
+    database needs ``celery -A proj external upgrade``).
+
+    Raises:
+        SettingsError: An ``external_*`` setting cannot be used.
+    """
+
+    def __init__(self, app: Celery | None = None) -> None:
+        self._installation: Installation = installation_of(app)
+
+    @property
+    def app(self) -> Celery:
+        """The Celery app."""
+        return self._installation.app
+
+    def signal_succeeded(
+        self,
+        job: JobLike,
+        result: Any = None,
+        *,
+        attempt: int | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> Receipt:
+        """Say that the outside work has succeeded: the job's task returns ``result``.
+
+        The first signal wins; once it is committed the job's message goes to the broker, or, if
+        that is away, stays owed and is sent by the sweep.
+
+        Arguments:
+            job: Which job.
+            result: What the task returns. It must suit the app's ``result_serializer``.
+            attempt: Count for this attempt or for none. Pass it wherever a call may be repeated
+                or late. Default: whichever attempt is open.
+            by: Who says so, for the history.
+            reason: Why, for the history.
+
+        Returns:
+            A Receipt: ``applied``, or ``duplicate`` when the same was said before.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            JobAlreadyCompletedError: Another outcome came first; it carries the Job.
+            StaleAttemptError: ``attempt`` is over.
+            UnserializableError: The result cannot be serialized; nothing was written.
+        """
+        return completion.signal(
+            self._installation, job, Succeeded(result), attempt=attempt, by=by, reason=reason
+        )
+
+    def signal_failed(
+        self,
+        job: JobLike,
+        reason: str | BaseException,
+        *,
+        attempt: int | None = None,
+        by: str | None = None,
+    ) -> Receipt:
+        """Say that the outside work has failed: the job's task raises.
+
+        Arguments:
+            job: Which job.
+            reason: A text, which is raised as ExternalJobFailed, or the exception to raise,
+                where the serializer can carry it.
+            attempt: As of :meth:`signal_succeeded`, and ``by`` likewise.
+            by: Who says so, for the history.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            JobAlreadyCompletedError: Another outcome came first; it carries the Job.
+            StaleAttemptError: ``attempt`` is over.
+        """
+        return completion.signal(self._installation, job, Failed(reason), attempt=attempt, by=by)
+
+    def signal_progress(
+        self,
+        job: JobLike,
+        current: float | None = None,
+        total: float | None = None,
+        message: str | None = None,
+        *,
+        attempt: int | None = None,
+    ) -> None:
+        """Say how far the outside work is. Of a parked job it is also the heartbeat.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            JobAlreadyCompletedError: The job is not open any more.
+            StaleAttemptError: ``attempt`` is over.
+        """
+        completion.report_progress(
+            self._installation, job, current, total, message, attempt=attempt
+        )
+
+    def signal_many(
+        self, outcomes: Iterable[tuple[JobLike, Succeeded | Failed]], *, by: str | None = None
+    ) -> list[Receipt]:
+        """Record many outcomes at once, in one statement on PostgreSQL.
+
+        Returns:
+            One Receipt a job, in order. A refused one has ``status == "refused"`` and the
+            ``error`` that a single signal would have raised; the others count all the same.
+
+        Raises:
+            UnserializableError: A result cannot be serialized; nothing was written.
+        """
+        return completion.signal_many(self._installation, outcomes, by=by)
+
+    def cancel_job(
+        self,
+        job: JobLike,
+        *,
+        attempt: int | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> Receipt:
+        """Call a job off: its row is REVOKED, its task raises ExternalJobCancelled.
+
+        Never retried, whatever ``autoretry_for`` says; errbacks and the rest of the canvas end.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            JobAlreadyCompletedError: An outcome came first; it carries the Job.
+            StaleAttemptError: ``attempt`` is over.
+        """
+        return completion.cancel(self._installation, job, attempt=attempt, by=by, reason=reason)
+
+    def rerun_job(self, job: JobLike, *, by: str | None = None, reason: str | None = None) -> Job:
+        """Run the trigger again, as a new attempt, for a job that is PARKED, FAILURE or REVOKED.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            RerunRefusedError: It runs or succeeded, or is a member of a failed chord.
+        """
+        return completion.rerun(self._installation, job, by=by, reason=reason)
+
+    def extend_job(
+        self,
+        job: JobLike,
+        *,
+        timeout: float | timedelta | None = None,
+        deadline: datetime | None = None,
+        attempt: int | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> Job:
+        """Move the deadline of an open job, either way.
+
+        Arguments:
+            job: Which job.
+            timeout: Seconds from now, by the database's clock.
+            deadline: Or an aware datetime.
+            attempt: As of :meth:`signal_succeeded`, and ``by`` and ``reason`` likewise.
+            by: Who wants it, for the history.
+            reason: Why, for the history.
+
+        Raises:
+            OptionError: Neither or both were given, or a naive datetime.
+            JobNotFoundError: There is no such job.
+            JobAlreadyCompletedError: The job is not open any more.
+            StaleAttemptError: ``attempt`` is over.
+        """
+        return completion.extend(
+            self._installation,
+            job,
+            timeout=timeout,
+            deadline=deadline,
+            attempt=attempt,
+            by=by,
+            reason=reason,
+        )
+
+    def get_job(self, job: JobLike) -> Job:
+        """The job as it stands, with its history.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+        """
+        return completion.get(self._installation, job)
+
+    def find_jobs(
+        self,
+        *,
+        labels: Sequence[str] | None = None,
+        meta: Mapping[str, Any] | None = None,
+        order: str = "-parked",
+        limit: int = 50,
+        after: str | None = None,
+        **filters: Any,
+    ) -> Page:
+        """Jobs that fit all filters, in order.
+
+        Arguments:
+            labels: All of these labels.
+            meta: Meta that contains this JSON.
+            order: ``created``, ``parked`` or ``completed``; with ``-``: newest first. A job
+                without that time is not in the list.
+            limit: At most so many; 1 to 1000.
+            after: The ``next`` of the page before.
+            **filters: ``state``, ``task``, ``reference``, ``root_id``, ``parent_id``,
+                ``group_id``, ``queue``, ``kind``, ``completed_by``, ``attempt``: equal to;
+                ``settled``: True or False; ``created_before``, ``created_since``, and
+                ``parked_``, ``completed_`` and ``deadline_`` likewise: aware datetimes.
+
+        Raises:
+            OptionError: A filter, order, limit or ``after`` cannot be used.
+        """
+        return listing.find(
+            self._installation,
+            {**filters, "labels": labels, "meta": meta},
+            order=order,
+            limit=limit,
+            after=after,
+        )
+
+    def sweep(self) -> int:
+        """Do now what is due: timeouts, lost triggers, messages to send again.
+
+        Beat does this; to call it by hand is safe at any time.
+
+        Returns:
+            How many jobs it looked at.
+        """
+        return sweep(self._installation)
+
+    def upgrade(self) -> None:
+        """Bring the database's tables up to date (``celery -A proj external upgrade``)."""
+        self._installation.upgrade()
+
+    def current_revision(self) -> str | None:
+        """The revision of the database's tables; None: there are none of ours."""
+        return self._installation.read_revision()
+
+    @property
+    def database_name(self) -> str:
+        """The database for people: without a password, a file by its absolute path."""
+        return self._installation.database_name
+
+
+_externals: WeakKeyDictionary[Celery, External] = WeakKeyDictionary()
+
+
+def get_external(app: Celery | None = None) -> External:
+    """celery-external on ``app``; default: Celery's current app.
+
+    Raises:
+        SettingsError: An ``external_*`` setting cannot be used.
+    """
+    target = installation_of(app).app
+    external = _externals.get(target)
+    if external is None:
+        external = _externals[target] = External(target)
+    return external
+
+
+# --- Where the app tells us of its processes --------------------------------------------------------
+
+
+@beat_init.connect
+def _schedule_the_sweep(sender: Any = None, **_kwargs: Any) -> None:
+    if is_installed_on(sender.app):
+        ensure_scheduled(sender.app)
+
+
+_sweepers: list[Sweeper] = []
+
+
+@worker_ready.connect
+def _start_sweeper(sender: Any = None, **_kwargs: Any) -> None:
+    if is_installed_on(sender.app):
+        installation = installation_of(sender.app)
+        logger.info("celery-external: jobs in %s", installation.database_name)
+        sweeper = Sweeper(installation)
+        sweeper.start()
+        _sweepers.append(sweeper)
+
+
+@worker_shutting_down.connect
+def _stop_sweepers(**_kwargs: Any) -> None:
+    while _sweepers:
+        _sweepers.pop().stop()

@@ -1,0 +1,103 @@
+"""celery-external as installed on one Celery app: its settings and its database."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from celery import current_app
+
+from . import migrations, schema
+from .config import Settings, read_settings
+from .errors import SchemaError
+from .store.database import Database
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+logger = logging.getLogger("celery_external")
+
+
+class Installation:
+    """What every part needs of an app. Made by :func:`installation_of`.
+
+    Raises:
+        SettingsError: An ``external_*`` setting cannot be used.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = weakref.ref(app)
+        self.settings: Settings = read_settings(app.conf)
+        self._unchecked = Database(self.settings.database_url)
+        self._lock = threading.Lock()
+
+    @property
+    def app(self) -> Celery:
+        app = self._app()
+        assert app is not None  # noqa: S101 - the app owns the installation
+        return app
+
+    @property
+    def namespace(self) -> str:
+        return self.settings.namespace
+
+    @cached_property
+    def database(self) -> Database:
+        """The database, with its schema checked (SQLite: made) once a process.
+
+        Raises:
+            SchemaError: The tables are missing or of another version.
+            DatabaseUnavailableError: It cannot be asked.
+        """
+        with self._lock:
+            found = self.read_revision()
+            if found != schema.REVISION and self._unchecked.dialect_name == "sqlite":
+                self.upgrade()
+            elif found != schema.REVISION:
+                raise SchemaError(str(self._unchecked), found, schema.REVISION)
+        logger.info("celery-external keeps its jobs in %s", self._unchecked)
+        return self._unchecked
+
+    def read_revision(self) -> str | None:
+        """The schema revision that the database has; None without our tables."""
+        with self._unchecked.guarded():
+            return self._unchecked.read_revision()
+
+    def upgrade(self) -> None:
+        """Bring the tables up to date; safe to run at any time, by several at once."""
+        with self._unchecked.guarded():
+            migrations.upgrade(self._unchecked.engine)
+
+    @property
+    def database_name(self) -> str:
+        """The database for people: no password, a file by its absolute path."""
+        return str(self._unchecked)
+
+
+_installations: weakref.WeakKeyDictionary[Celery, Installation] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def installation_of(app: Celery | None = None) -> Installation:
+    """The installation on ``app`` (default: Celery's current app), made on first use.
+
+    Raises:
+        SettingsError: An ``external_*`` setting cannot be used.
+    """
+    if app is None:
+        app = current_app
+    app = getattr(app, "_get_current_object", lambda: app)()
+    with _lock:
+        found = _installations.get(app)
+        if found is None:
+            found = _installations[app] = Installation(app)
+        return found
+
+
+def is_installed_on(app: Celery) -> bool:
+    """Whether anything of this app has used the package."""
+    return app in _installations
+

@@ -1,0 +1,94 @@
+"""Lists of jobs: filters checked, pages by key."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from . import message, states
+from .config import check_json, check_labels, check_text
+from .errors import OptionError
+from .job import Page
+from .store import read
+
+if TYPE_CHECKING:
+    from .installation import Installation
+
+MAX_LIMIT = 1000
+
+
+def find(
+    installation: Installation,
+    filters: Mapping[str, Any],
+    *,
+    order: str,
+    limit: int,
+    after: str | None,
+) -> Page:
+    """One page of the jobs that fit; see ``External.find_jobs``."""
+    name = order.removeprefix("-") if isinstance(order, str) else None
+    if name not in read.ORDERS:
+        orders = ", ".join(read.ORDERS)
+        raise OptionError("order", f"must be one of {orders}, or one with - before it, not {order!r}")
+    if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+        raise OptionError("limit", f"must be a number from 1 to {MAX_LIMIT}, not {limit!r}")
+    checked = {key: value for pair in filters.items() for key, value in _check_filter(*pair)}
+    place = _read_place(order, after)
+    with installation.database.alone() as tx:
+        # One more than asked for tells whether there is a next page.
+        rows = read.find(tx, installation.namespace, checked, order, limit + 1, place)
+    shown = rows[:limit]
+    jobs = tuple(message.job_from(installation.app, row) for row in shown)
+    is_last = len(rows) <= limit
+    column = f"{name}_at"
+    return Page(jobs, None if is_last else _write_place(order, shown[-1][column], shown[-1]["id"]))
+
+
+def _check_filter(name: str, value: Any) -> list[tuple[str, Any]]:
+    if value is None:
+        return []
+    if name == "labels":
+        return [(name, list(check_labels(value)))]
+    if name == "meta":
+        return [(name, check_json(name, value))]
+    if name == "settled":
+        if not isinstance(value, bool):
+            raise OptionError(name, f"must be True or False, not {value!r}")
+        return [("settled" if value else "unsettled", True)]
+    if name == "state" and value not in states.ALL_STATES:
+        known = ", ".join(sorted(states.ALL_STATES))
+        raise OptionError(name, f"must be one of {known}, not {value!r}")
+    if name in read.TIMES:
+        if not isinstance(value, datetime) or value.tzinfo is None:
+            raise OptionError(name, f"must be an aware datetime, not {value!r}")
+        return [(name, value.astimezone(UTC))]
+    if name == "attempt":
+        if not isinstance(value, int):
+            raise OptionError(name, f"must be a number, not {value!r}")
+        return [(name, value)]
+    if name in read.EQUAL:
+        return [(name, check_text(name, value))]
+    known = ", ".join(sorted({*read.EQUAL, *read.TIMES, "labels", "meta", "settled"}))
+    raise OptionError(name, f"is no filter; there are {known}")
+
+
+def _write_place(order: str, moment: datetime, job_id: str) -> str:
+    place = json.dumps([order, moment.isoformat(), job_id])
+    return base64.urlsafe_b64encode(place.encode()).decode()
+
+
+def _read_place(order: str, after: str | None) -> tuple[datetime, str] | None:
+    if after is None:
+        return None
+    try:
+        made_for, moment, job_id = json.loads(base64.urlsafe_b64decode(after.encode()))
+        place = (datetime.fromisoformat(moment).astimezone(UTC), check_text("after", job_id))
+    except (AttributeError, TypeError, ValueError, binascii.Error) as exc:
+        raise OptionError("after", f"is no page's next: {after!r}") from exc
+    if made_for != order:
+        raise OptionError("after", f"belongs to the order {made_for!r}, not {order!r}")
+    return place

@@ -1,0 +1,398 @@
+"""A task's message: taken apart into the row, and put together again to be sent."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from kombu.exceptions import ContentDisallowed, DecodeError, EncodeError
+from kombu.serialization import dumps, loads, prepare_accept_content, registry
+from kombu.utils import json
+
+from . import states
+from .config import check_text
+from .errors import ExternalJobFailed, OptionError, UnserializableError
+from .job import Failed, HistoryEntry, Job, Progress, Succeeded
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from kombu import Producer
+
+    from .store.database import Row
+
+logger = logging.getLogger("celery_external")
+
+#: The one header that says which attempt a delivery is.
+ATTEMPT_HEADER = "external_attempt"
+#: The per-call options, so that a job that was sent by name has them too.
+OPTIONS_HEADER = "external_options"
+
+#: ``publish`` arguments that are the route or the payload's wrapping, not message properties.
+_ROUTE = ("exchange", "routing_key", "delivery_mode", "compression", "priority")
+_NOT_KEPT = frozenset(
+    {*_ROUTE, "serializer", "content_type", "content_encoding", "headers", "declare", "retry",
+     "retry_policy", "expiration", "timeout", "confirm_timeout", "mandatory", "immediate"}
+)  # fmt: skip
+#: Headers of one delivery only: a parked job neither expires nor waits for an eta.
+_NOT_RESENT = frozenset({"eta", "expires", ATTEMPT_HEADER})
+
+#: A job that no worker takes is sent again so often; an owed one is called stuck after as many.
+MAX_SENDS = 3
+
+#: One retry at once: a pooled connection may have gone stale. After that the sweep sends.
+_SEND_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+
+#: The beginning of the exchanges through which Celery delays messages on quorum queues.
+_DELAYED_EXCHANGE = "celery_delayed"
+
+
+# --- Payloads -------------------------------------------------------------------------------------
+
+
+def dump(app: Celery, value: Any, what: str) -> tuple[bytes, str]:
+    """Serialize as the app serializes results; returns the bytes and their type.
+
+    Raises:
+        UnserializableError: The serializer refuses the value.
+    """
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(value, pydantic.BaseModel):
+        value = value.model_dump(mode="json")
+    return serialize(value, app.conf.result_serializer, what)
+
+
+def serialize(value: Any, serializer: str, what: str) -> tuple[bytes, str]:
+    """Serialize with a named serializer; returns the bytes and their type.
+
+    Raises:
+        UnserializableError: The serializer refuses the value.
+    """
+    try:
+        content_type, encoding, data = dumps(value, serializer)
+    except (EncodeError, TypeError, ValueError, RecursionError) as exc:
+        raise UnserializableError(what, serializer, str(exc)) from exc
+    if isinstance(data, str):
+        data = data.encode(encoding)
+    return data, f"{content_type};{encoding}"
+
+
+def load(app: Celery, data: bytes | None, type_: str | None) -> Any:
+    """The value that :func:`dump` serialized.
+
+    Raises:
+        ContentDisallowed: This app does not accept the serializer.
+        DecodeError: The data does not fit it.
+    """
+    if data is None or type_ is None:
+        return None
+    content_type, _, encoding = type_.partition(";")
+    accept = [*app.conf.accept_content, *(app.conf.result_accept_content or ())]
+    return loads(data, content_type, encoding, accept=prepare_accept_content(accept))
+
+
+def encode_outcome(app: Celery, outcome: Succeeded | Failed, note: str | None = None) -> Row:
+    """The columns that an outcome is kept in; ``note`` is a person's reason.
+
+    Raises:
+        UnserializableError: The serializer refuses the result.
+        OptionError: The reason is no text that both databases keep.
+    """
+    if isinstance(outcome, Succeeded):
+        data, type_ = dump(app, outcome.result, "result")
+        return outcome_columns(states.SUCCEEDED, reason=note, outcome=data, outcome_type=type_)
+    if not isinstance(outcome, Failed):
+        raise OptionError("outcome", f"must be Succeeded(...) or Failed(...), not {outcome!r}")
+    if isinstance(outcome.reason, BaseException):
+        return encode_exception(app, outcome.reason)
+    return outcome_columns(states.FAILED, reason=check_text("reason", outcome.reason))
+
+
+def encode_exception(app: Celery, exc: BaseException) -> Row:
+    """The columns of a failure that is an exception.
+
+    Where the serializer cannot carry it, ExternalJobFailed will stand for it.
+    """
+    if type(exc) is ExternalJobFailed:
+        return outcome_columns(states.FAILED, reason=as_text(exc.reason))
+    reason = as_text(f"{type(exc).__name__}: {exc}")
+    try:
+        prepared = app.backend.prepare_exception(exc, app.conf.result_serializer)
+        data, type_ = serialize(prepared, app.conf.result_serializer, "exception")
+        carried = app.backend.exception_to_python(load(app, data, type_))
+    except Exception:  # noqa: BLE001 - whatever an exception's own code raises when it is rebuilt
+        logger.info("%s cannot be serialized; ExternalJobFailed stands for it", reason)
+        return outcome_columns(states.FAILED, reason=reason)
+    if type(carried) is not type(exc):
+        return outcome_columns(states.FAILED, reason=reason)
+    return outcome_columns(states.FAILED, reason=reason, outcome=data, outcome_type=type_)
+
+
+def outcome_columns(
+    kind: str,
+    *,
+    reason: str | None,
+    outcome: bytes | None = None,
+    outcome_type: str | None = None,
+) -> Row:
+    """The columns of an outcome, its state with them."""
+    return {
+        "kind": kind,
+        "state": states.STATE_OF_OUTCOME[kind],
+        "reason": reason,
+        "outcome": outcome,
+        "outcome_type": outcome_type,
+    }
+
+
+def decode_exception(app: Celery, row: Row) -> BaseException:
+    """What a failed job raises."""
+    payload = load(app, row["outcome"], row["outcome_type"])
+    if payload is not None:
+        exc = app.backend.exception_to_python(payload)
+        # Celery makes up a class where it finds none: nobody could catch that by name.
+        if isinstance(exc, BaseException) and type(exc).__module__ != "celery.backends.base":
+            return exc
+    return ExternalJobFailed(row["reason"] or "")
+
+
+def as_text(value: object) -> str:
+    """A text that every database keeps, whatever it was made of."""
+    return str(value).replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+# --- Messages -------------------------------------------------------------------------------------
+
+
+def take_apart(body: Any, publish: Mapping[str, Any], route: Mapping[str, Any] | None) -> Row:
+    """The message columns of a row, from what Celery hands to ``Producer.publish``.
+
+    Arguments:
+        body: The task message's body, not yet serialized.
+        publish: The keyword arguments of ``publish``.
+        route: Where the message goes when it is not delayed, if that is elsewhere.
+    """
+    data, type_ = serialize(body, publish["serializer"], "arguments")
+    exchange = publish.get("exchange") or ""
+    where = {name: publish[name] for name in _ROUTE if publish.get(name) is not None}
+    where["exchange"] = getattr(exchange, "name", exchange)
+    if route is not None:
+        where.update(route)
+    headers = {k: v for k, v in publish["headers"].items() if k not in _NOT_RESENT}
+    envelope = {
+        "headers": headers,
+        "properties": {k: v for k, v in publish.items() if k not in _NOT_KEPT},
+        "type": type_,
+        **where,
+    }
+    return {"envelope": json.dumps(envelope), "body": data, **_shown(headers, where)}
+
+
+def snapshot(request: Any, task_name: str, serializer: str) -> Row:
+    """The message columns of a row, from the request that a worker runs."""
+    info = request.delivery_info or {}
+    properties = request.properties or {}
+    headers = {
+        "lang": "py",
+        "task": task_name,
+        "id": request.id,
+        "shadow": request.shadow,
+        "group": request.group,
+        "group_index": request.group_index,
+        "retries": request.retries,
+        "timelimit": request.timelimit,
+        "root_id": request.root_id or request.id,
+        "parent_id": request.parent_id,
+        "argsrepr": request.get("argsrepr") or repr(request.args),
+        "kwargsrepr": request.get("kwargsrepr") or repr(request.kwargs),
+        "origin": request.origin,
+        "replaced_task_nesting": request.replaced_task_nesting,
+        "stamped_headers": request.stamped_headers,
+        "stamps": request.stamps,
+        **{k: v for k, v in (request.headers or {}).items() if k not in _NOT_RESENT},
+    }
+    if "ignore_result" in request.__dict__:
+        headers["ignore_result"] = request.ignore_result
+    where = {
+        "exchange": info.get("exchange") or "",
+        "routing_key": info.get("routing_key"),
+        "priority": info.get("priority"),
+        "delivery_mode": properties.get("delivery_mode"),
+    }
+    data, type_ = snapshot_body(request, serializer)
+    envelope = {
+        "headers": headers,
+        "properties": {
+            "correlation_id": request.correlation_id or request.id,
+            "reply_to": request.reply_to or "",
+        },
+        "type": type_,
+        **{name: value for name, value in where.items() if value is not None},
+    }
+    return {"envelope": json.dumps(envelope), "body": data, **_shown(headers, where)}
+
+
+def snapshot_body(request: Any, serializer: str) -> tuple[bytes, str]:
+    """The payload as it stands: the arguments, and what comes after the task."""
+    embed = {
+        "callbacks": request.callbacks,
+        "errbacks": request.errbacks,
+        "chain": request.chain,
+        "chord": request.chord,
+    }
+    return serialize((request.args, request.kwargs, embed), serializer, "arguments")
+
+
+def serializer_of(row: Row) -> str:
+    """The name of the serializer that a kept message was written with."""
+    content_type = json.loads(row["envelope"])["type"].partition(";")[0]
+    name: str = registry.type_to_name[content_type]
+    return name
+
+
+def _shown(headers: Mapping[str, Any], where: Mapping[str, Any]) -> Row:
+    return {
+        "shadow": headers.get("shadow"),
+        "queue": where.get("routing_key"),
+        "root_id": headers.get("root_id"),
+        "parent_id": headers.get("parent_id"),
+        "group_id": headers.get("group"),
+    }
+
+
+def undelayed_route(
+    app: Celery, task: str, publish: Mapping[str, Any], options: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Where a message goes that Celery sends the long way round, for its eta's sake."""
+    exchange = publish.get("exchange")
+    if not str(getattr(exchange, "name", exchange)).startswith(_DELAYED_EXCHANGE):
+        return None
+    given = {name: options[name] for name in ("queue", "exchange", "routing_key") if name in options}
+    route = app.amqp.router.route(given, task)
+    queue = route.get("queue")
+    if queue is not None and queue.exchange.type == "direct":
+        return {"exchange": "", "routing_key": queue.name}
+    named = route.get("exchange") or queue.exchange
+    return {
+        "exchange": getattr(named, "name", named),
+        "routing_key": route.get("routing_key") or queue.routing_key,
+    }
+
+
+def send(app: Celery, rows: Iterable[Row], resume_queue: str | None) -> set[str]:
+    """Send the jobs' own messages again; returns the ids that the broker took.
+
+    What it did not take is logged and left to the sweep: the outcome is committed already.
+    """
+    sent: set[str] = set()
+    rows = list(rows)
+    if not rows:
+        return sent
+    try:
+        with app.producer_or_acquire() as producer:
+            for row in rows:
+                if _send_one(app, producer, row, resume_queue):
+                    sent.add(row["id"])
+    except Exception:
+        ids = ", ".join(row["id"] for row in rows if row["id"] not in sent)
+        logger.warning("The broker is away; the sweep will send job %s", ids, exc_info=True)
+    return sent
+
+
+def _send_one(app: Celery, producer: Producer, row: Row, resume_queue: str | None) -> bool:
+    try:
+        envelope = json.loads(row["envelope"])
+        queue = resume_queue if row["kind"] is not None else None
+        exchange = "" if queue else envelope["exchange"]
+        routing_key = queue or envelope["routing_key"]
+        content_type, _, encoding = envelope["type"].partition(";")
+        arguments = {
+            **envelope["properties"],
+            "headers": {**envelope["headers"], ATTEMPT_HEADER: row["attempt"]},
+            "exchange": exchange,
+            "routing_key": routing_key,
+            "declare": [app.amqp.queues[routing_key]] if exchange == "" else [],
+            "content_type": content_type,
+            "content_encoding": encoding,
+            "compression": envelope.get("compression"),
+            "priority": envelope.get("priority"),
+            "delivery_mode": envelope.get("delivery_mode") or app.conf.task_default_delivery_mode,
+        }
+    except Exception:
+        logger.exception("The message of job %s cannot be put together", row["id"])
+        return False
+    producer.publish(row["body"], retry=True, retry_policy=_SEND_POLICY, **arguments)
+    return True
+
+
+# --- Rows as jobs ---------------------------------------------------------------------------------
+
+
+def job_from(app: Celery, row: Row, history: Sequence[Row] = ()) -> Job:
+    """The snapshot that callers see of a row."""
+    envelope = json.loads(row["envelope"])
+    args, kwargs = _arguments(app, row, envelope)
+    headers = envelope["headers"]
+    decided = row["kind"] is not None
+    succeeded = (row["answer"] or row["kind"]) == states.SUCCEEDED
+    # These are columns and attributes by the same name.
+    same = ("id", "namespace", "task", "state", "attempt", "shadow", "meta", "reference", "queue",
+            "root_id", "parent_id", "group_id", "created_at", "started_at", "parked_at", "deadline",
+            "completed_at", "completed_by", "kind", "reason", "sends")  # fmt: skip
+    return Job(
+        **{name: row[name] for name in same},
+        settled=decided and row["wake_at"] is None,
+        stuck=row["sends"] > MAX_SENDS,
+        labels=tuple(row["labels"]),
+        args=args,
+        kwargs=kwargs,
+        argsrepr=headers.get("argsrepr"),
+        kwargsrepr=headers.get("kwargsrepr"),
+        result=_shown_value(app, row, "outcome") if succeeded else None,
+        trigger_result=_shown_value(app, row, "trigger_result"),
+        progress=_progress(row["progress"]),
+        history=tuple(_entry(line) for line in history),
+    )
+
+
+
+def _progress(kept: Mapping[str, Any] | None) -> Progress | None:
+    if kept is None:
+        return None
+    return Progress(**{**kept, "at": datetime.fromisoformat(kept["at"])})
+
+
+def _entry(line: Row) -> HistoryEntry:
+    kept = ("event", "attempt", "at", "by", "reason")
+    return HistoryEntry(**{name: line[name] for name in kept}, details=line["details"] or {})
+
+
+def _arguments(app: Celery, row: Row, envelope: Mapping[str, Any]) -> tuple[Any, Any]:
+    if "body" not in row:
+        return None, None
+    content_type, _, encoding = envelope["type"].partition(";")
+    accept = prepare_accept_content(app.conf.accept_content)
+    try:
+        args, kwargs, _embed = loads(row["body"], content_type, encoding, accept=accept)
+    except (ContentDisallowed, DecodeError) as exc:
+        logger.info("The arguments of job %s cannot be shown: %s", row["id"], exc)
+        return None, None
+    return args, kwargs
+
+
+def embed_of(app: Celery, row: Row) -> Mapping[str, Any]:
+    """What comes after the job: its callbacks, errbacks, chain and chord."""
+    content_type, _, encoding = json.loads(row["envelope"])["type"].partition(";")
+    accept = prepare_accept_content(app.conf.accept_content)
+    _args, _kwargs, embed = loads(row["body"], content_type, encoding, accept=accept)
+    return embed or {}
+
+
+def _shown_value(app: Celery, row: Row, column: str) -> Any:
+    try:
+        return load(app, row[column], row[f"{column}_type"])
+    except (ContentDisallowed, DecodeError) as exc:
+        logger.info("The %s of job %s cannot be shown: %s", column, row["id"], exc)
+        return None

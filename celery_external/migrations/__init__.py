@@ -1,0 +1,55 @@
+"""The schema's Alembic migrations, run in one transaction that takes turns with others.
+
+A host that runs its own Alembic calls :func:`upgrade_on` from one of its migrations
+(``upgrade_on(op.get_bind())``); our revisions keep to a version table of their own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celery_external import schema
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+    from alembic.config import Config
+
+#: For ``pg_advisory_xact_lock``: two upgrades at once take turns.
+_LOCK = 0x0CE1E81E
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Bring the tables up to date; all of it, or nothing."""
+    # The engine commits by itself: the transaction is said aloud, which holds SQLite's DDL too.
+    with engine.connect() as connection:
+        on_sqlite = connection.dialect.name == "sqlite"
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if on_sqlite else "BEGIN")
+        try:
+            if not on_sqlite:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            upgrade_on(connection)
+        except BaseException:
+            connection.exec_driver_sql("ROLLBACK")
+            raise
+        connection.exec_driver_sql("COMMIT")
+
+
+def upgrade_on(connection: sa.Connection, revision: str = "head") -> None:
+    """Bring the tables up to ``revision`` in the caller's transaction."""
+    from alembic import command  # noqa: PLC0415 - only an upgrade needs Alembic
+
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def alembic_config() -> Config:
+    """The Alembic configuration of the package's own migrations."""
+    from alembic.config import Config  # noqa: PLC0415 - only an upgrade needs Alembic
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["version_table"] = schema.VERSION_TABLE
+    return config

@@ -1,0 +1,117 @@
+"""A delivery as the worker's main process sees it: it is told of ends that no task code sees."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from billiard.exceptions import Terminated, WorkerLostError
+from celery.utils.functional import maybe_list
+from celery.worker import state
+from celery.worker.request import Request
+
+from . import completion, message, states
+from .delivery import Parked, attempt_of
+from .errors import ExternalError
+from .installation import installation_of
+from .store import read, write
+
+logger = logging.getLogger("celery_external")
+
+
+class ExternalRequest(Request):
+    """Celery's Request, where a lost process is an outcome in the row and nothing else."""
+
+    def revoked(self) -> bool:
+        """Have a revoked job end by the row: its outcome, or now a cancellation.
+
+        Celery's own would store REVOKED and throw away the message, which may be a resume.
+        """
+        if not self._is_revoked():
+            return False
+        try:
+            completion.cancel(
+                installation_of(self.app), self.id, attempt=self._attempt(), reason="Revoked"
+            )
+        except ExternalError as exc:
+            logger.info("Job %s was revoked: %s", self.id, exc)
+        # Delivered all the same: this delivery hands the outcome on.
+        return False
+
+    def _is_revoked(self) -> bool:
+        if self.id in state.revoked:
+            return True
+        for header, value in self.stamps.items():
+            revoked = state.revoked_stamps.get(header)
+            if revoked is not None and set(maybe_list(value) or ()) & set(maybe_list(revoked)):
+                return True
+        return False
+
+    def _attempt(self) -> int | None:
+        found = self.request_dict.get(message.ATTEMPT_HEADER)
+        return found if isinstance(found, int) else None
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
+        """The hard time limit has killed the process."""
+        if soft:
+            super().on_timeout(soft, timeout)
+            return
+        state.task_ready(self)
+        self._lose(f"Hard time limit ({timeout}s) exceeded")
+        if self.task.acks_late and not self.task.acks_on_timeout:
+            self.reject(requeue=True)
+        else:
+            self.acknowledge()
+
+    def on_failure(
+        self,
+        exc_info: ExceptionInfo,
+        send_failed_event: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
+        return_ok: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        """A delivery ended without a result: it parked, failed, or its process is gone."""
+        exc = exc_info.exception
+        if isinstance(exc, ExceptionWithTraceback):
+            exc = exc.exc
+        if isinstance(exc, Parked):
+            state.task_ready(self)
+            self.acknowledge()
+            self.send_event("task-parked")
+        elif isinstance(exc, (WorkerLostError, Terminated, SystemExit, KeyboardInterrupt)):
+            state.task_ready(self)
+            self._on_lost(exc)
+        else:
+            super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+
+    def _on_lost(self, exc: BaseException) -> None:
+        task = self.task
+        is_killed = isinstance(exc, WorkerLostError)
+        if task.acks_late and task.reject_on_worker_lost and is_killed:
+            # The user asked Celery to deliver it again; the row still says STARTED.
+            self.reject(requeue=True)
+            return
+        self._lose(f"The process that ran the trigger is gone: {message.as_text(exc)}")
+        self.acknowledge()
+
+    def _lose(self, reason: str) -> None:
+        """A trigger that was running is lost; an outcome that was being handed on stays owed."""
+        installation = installation_of(self.app)
+        outcome = message.outcome_columns(states.LOST, reason=reason)
+        logger.error("Job %s[%s]: %s", self.name, self.id, reason)
+        try:
+            with installation.database.alone() as tx:
+                row = read.get(tx, installation.namespace, self.id)
+            if row is None or row["state"] != states.STARTED or row["kind"] is not None:
+                return
+            if attempt_of(self._context) not in {None, row["attempt"]}:
+                return
+            with write.deciding(installation.database) as tx:
+                lost = write.decide_lost(
+                    tx, row, outcome, wake_in=installation.settings.resume_grace
+                )
+        except ExternalError:
+            logger.exception("Job %s: that its trigger is lost will be found out later", self.id)
+            return
+        if lost is not None:
+            message.send(installation.app, [lost], installation.settings.resume_queue)

@@ -1,0 +1,153 @@
+"""The two tables; their columns say what the row decides."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeDecorator
+
+#: The Alembic revision this code is written for; checked before the first statement.
+REVISION: Final = "0001"
+VERSION_TABLE: Final = "celery_external_version"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes: timestamptz on PostgreSQL, ``2026-01-31 12:00:00.000000`` on SQLite."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.Text())
+        return dialect.type_descriptor(sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+        moment: datetime = value
+        return moment.astimezone(UTC)
+
+
+class Json(TypeDecorator[Any]):
+    """JSON that arrives decoded whatever the driver makes of it: jsonb, or text on SQLite."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.JSONB(none_as_null=True))
+        return dialect.type_descriptor(sa.Text())
+
+    def bind_processor(self, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+        return lambda value: None if value is None else json.dumps(value, ensure_ascii=False)
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002
+        return lambda value: json.loads(value) if isinstance(value, str) else value
+
+
+metadata = sa.MetaData()
+
+job = sa.Table(
+    "celery_external_job",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    # When the sweep must look at the row again; NULL: never.
+    sa.Column("wake_at", UtcDateTime),
+    # Who runs the trigger (STARTED) or hands the outcome on (owed).
+    sa.Column("claim", sa.Text),
+    # How often the message was sent again since the last event.
+    sa.Column("sends", sa.Integer, nullable=False),
+    # The message: `envelope` is headers, properties and route, `body` the serialized payload.
+    sa.Column("envelope", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    # The outcome: its kind, and its payload as kombu serialized it.
+    sa.Column("kind", sa.Text),
+    sa.Column("outcome", sa.LargeBinary),
+    sa.Column("outcome_type", sa.Text),
+    # The kind that a timeout was answered with (`timeout_result`, `on_timeout`).
+    sa.Column("answer", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("completed_by", sa.Text),
+    # What people filter by and look at.
+    sa.Column("shadow", sa.Text),
+    sa.Column("queue", sa.Text),
+    sa.Column("root_id", sa.Text),
+    sa.Column("parent_id", sa.Text),
+    sa.Column("group_id", sa.Text),
+    sa.Column("labels", Json, nullable=False),
+    sa.Column("meta", Json, nullable=False),
+    sa.Column("progress", Json),
+    sa.Column("reference", sa.Text),
+    sa.Column("trigger_result", sa.LargeBinary),
+    sa.Column("trigger_result_type", sa.Text),
+    # Seconds a parked job may go without a progress signal, and when they will be over.
+    sa.Column("heartbeat_timeout", sa.Float),
+    sa.Column("heartbeat_due", UtcDateTime),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime),
+    sa.Column("deadline", UtcDateTime),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("parked_at", UtcDateTime),
+    sa.Column("completed_at", UtcDateTime),
+)
+
+history = sa.Table(
+    "celery_external_history",
+    metadata,
+    sa.Column(
+        "id",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        sa.Identity(always=False),
+        primary_key=True,
+    ),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("job_id", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("by", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("details", Json),
+)
+
+_c = job.c
+sa.Index(
+    "celery_external_job_wake_at",
+    _c.namespace,
+    _c.wake_at,
+    postgresql_where=_c.wake_at.is_not(None),
+    sqlite_where=_c.wake_at.is_not(None),
+)
+for _order in ("created_at", "parked_at", "completed_at"):
+    sa.Index(f"celery_external_job_{_order}", _c.namespace, _c[_order], _c.id)
+sa.Index("celery_external_job_root_id", _c.namespace, _c.root_id)
+sa.Index("celery_external_job_labels", _c.labels, postgresql_using="gin").ddl_if(
+    dialect="postgresql"
+)
+sa.Index(
+    "celery_external_job_reference",
+    _c.namespace,
+    _c.task,
+    _c.reference,
+    unique=True,
+    postgresql_where=_c.reference.is_not(None),
+    sqlite_where=_c.reference.is_not(None),
+)
+sa.Index("celery_external_history_job", history.c.namespace, history.c.job_id, history.c.id)

@@ -1,0 +1,277 @@
+"""A database: its pool, its transactions, and statements that are compiled once.
+
+Statements are written in SQLAlchemy Core and run on the driver's own cursor: on the path of a
+signal, ``Connection.execute`` costs more than the row update that it carries.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from celery_external import schema
+from celery_external.errors import DatabaseUnavailableError, SettingsError
+
+logger = logging.getLogger("celery_external")
+
+Row: TypeAlias = dict[str, Any]
+
+
+class Statement:
+    """One SQL statement, compiled once per dialect; ``build`` makes it for a dialect's name."""
+
+    def __init__(self, build: Callable[[str], Any]) -> None:
+        self._build = build
+        self._prepared: dict[str, _Prepared] = {}
+
+    def prepared(self, dialect: sa.Dialect) -> _Prepared:
+        found = self._prepared.get(dialect.name)
+        if found is None:
+            found = self._prepared[dialect.name] = _Prepared(self._build(dialect.name), dialect)
+        return found
+
+
+class _Prepared:
+    """The text of a statement for one dialect, with what its values pass on the way."""
+
+    def __init__(self, core: Any, dialect: sa.Dialect) -> None:
+        compiled = core.compile(dialect=dialect)
+        self.text = str(compiled)
+        self._fixed = {
+            name: bind.value for name, bind in compiled.binds.items() if not bind.required
+        }
+        self._binders = [
+            (name, binder)
+            for name, bind in compiled.binds.items()
+            if (binder := bind.type.dialect_impl(dialect).bind_processor(dialect))
+        ]
+        columns = list(getattr(core, "exported_columns", ()))
+        self._keys = [column.key for column in columns]
+        self._readers = [
+            (column.key, reader)
+            for column in columns
+            if not isinstance(column.type, sa.Float)  # which drivers read by themselves
+            and (reader := column.type.dialect_impl(dialect).result_processor(dialect, None))
+        ]
+
+    def run(self, cursor: Any, values: Mapping[str, Any]) -> list[Row]:
+        params = {**self._fixed, **values}
+        for name, binder in self._binders:
+            params[name] = binder(params[name])
+        cursor.execute(self.text, params)
+        if not self._keys:
+            return []
+        rows = [dict(zip(self._keys, row, strict=True)) for row in cursor.fetchall()]
+        for name, reader in self._readers:
+            for row in rows:
+                row[name] = reader(row[name])
+        return rows
+
+
+class Transaction:
+    """Runs statements where they belong together: all of them count, or none."""
+
+    def __init__(self, dialect: sa.Dialect, cursor: Any) -> None:
+        self.dialect = dialect
+        self._cursor = cursor
+
+    def all(self, statement: Statement, **values: Any) -> list[Row]:
+        """Run the statement and return its rows."""
+        return statement.prepared(self.dialect).run(self._cursor, values)
+
+    def one(self, statement: Statement, **values: Any) -> Row | None:
+        """Run the statement and return its only row, if there is one."""
+        rows = self.all(statement, **values)
+        return rows[0] if rows else None
+
+
+class Database:
+    """The jobs' database, reached by its own pooled connections.
+
+    Raises:
+        SettingsError: The URL cannot be used.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = _check_url(url)
+        self.dialect_name = self.url.get_backend_name()
+        _databases.add(self)
+
+    def __str__(self) -> str:
+        """For messages: the URL without its password, a file by its absolute path."""
+        if self.dialect_name == "sqlite":
+            return f"sqlite:///{os.path.abspath(self.url.database or '')}"  # noqa: PTH100
+        return self.url.render_as_string(hide_password=True)
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """Made on first use: importing the package opens nothing."""
+        # BEGIN and COMMIT are said where there is more than one statement; alone, a statement
+        # is its own transaction, and that is one round trip in place of three.
+        if self.dialect_name == "sqlite":
+            engine = sa.create_engine(
+                self.url,
+                isolation_level="AUTOCOMMIT",
+                paramstyle="named",
+                connect_args={"timeout": 30},
+            )
+            event.listen(engine, "connect", _prepare_sqlite)
+            return engine
+        return sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def alone(self) -> Iterator[Transaction]:
+        """For a single statement, which needs no transaction around it."""
+        with self._cursor() as cursor:
+            yield Transaction(self.engine.dialect, cursor)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """For several statements. Writers on SQLite take turns from the beginning."""
+        with self._cursor() as cursor:
+            cursor.execute("BEGIN IMMEDIATE" if self.dialect_name == "sqlite" else "BEGIN")
+            try:
+                yield Transaction(self.engine.dialect, cursor)
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            cursor.execute("COMMIT")
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        with self.guarded():
+            raw = self.engine.raw_connection()
+            try:
+                cursor = raw.cursor()
+                yield cursor
+                cursor.close()
+            except self._unavailable as exc:
+                raw.invalidate(exc)
+                raise
+            finally:
+                raw.close()
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Turn "the database is away" into one error of ours.
+
+        Raises:
+            DatabaseUnavailableError: It could not be reached, broke off or was too busy.
+        """
+        try:
+            yield
+        except (*self._unavailable, sa.exc.OperationalError, sa.exc.TimeoutError) as exc:
+            # The other pooled connections have most likely gone the same way.
+            self.engine.dispose()
+            problem = exc.orig if isinstance(exc, sa.exc.OperationalError) else exc
+            raise DatabaseUnavailableError(str(self), str(problem).strip()) from exc
+
+    @property
+    def _unavailable(self) -> tuple[type[Exception], ...]:
+        dbapi: Any = self.engine.dialect.dbapi
+        return (dbapi.OperationalError, dbapi.InterfaceError)
+
+    def is_integrity_error(self, error: BaseException) -> bool:
+        """Whether a write broke a unique index."""
+        return isinstance(error, self.engine.dialect.dbapi.IntegrityError)  # type: ignore[union-attr]
+
+    def read_revision(self) -> str | None:
+        """The schema's revision, None when there are no tables of ours."""
+        with self.engine.connect() as connection:
+            if not sa.inspect(connection).has_table(schema.VERSION_TABLE):
+                return None
+            version = sa.table(schema.VERSION_TABLE, sa.column("version_num"))
+            found: str | None = connection.execute(sa.select(version.c.version_num)).scalar()
+            return found
+
+    def dispose(self) -> None:
+        """Close the pooled connections; the next call opens new ones."""
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+
+    def leave_to_parent(self) -> None:
+        """After a fork: forget the connections without closing what the parent still uses."""
+        if "engine" in self.__dict__:
+            self.engine.dispose(close=False)
+
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _forget_inherited_connections() -> None:
+    for database in list(_databases):
+        database.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_inherited_connections)
+
+
+def _check_url(url: str) -> sa.URL:
+    name = "external_database_url"
+    try:
+        parsed = sa.make_url(url)
+        backend, driver = parsed.get_backend_name(), parsed.get_driver_name()
+    except sa.exc.ArgumentError:
+        # The text may hold a password: it is not repeated.
+        raise SettingsError(name, "is not a database URL, such as postgresql+psycopg://host/db") from None
+    except sa.exc.NoSuchModuleError as exc:
+        raise SettingsError(name, str(exc)) from None
+    if backend == "postgresql":
+        if "+" not in parsed.drivername:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        elif driver != "psycopg":
+            raise SettingsError(name, f"needs the driver psycopg (3), not {driver}: postgresql+psycopg://…")
+        try:
+            import psycopg  # noqa: F401, PLC0415 - only a PostgreSQL URL needs it
+        except ImportError as exc:
+            raise SettingsError(
+                name, f"needs psycopg with libpq: pip install celery-external[postgresql] ({exc})"
+            ) from exc
+        return parsed
+    if backend == "sqlite":
+        if driver != "pysqlite":
+            raise SettingsError(name, f"needs sqlite:///<path>, not the driver {driver}")
+        if not parsed.database or parsed.database == ":memory:" or "mode=memory" in str(parsed):
+            raise SettingsError(
+                name, "needs a file: a SQLite database in memory is not seen by other processes"
+            )
+        return parsed
+    raise SettingsError(name, f"must be postgresql+psycopg:// or sqlite:///, not {backend}://")
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.create_function("celery_external_json_has", 2, _json_has, deterministic=True)
+
+
+def _json_has(left: str | None, right: str | None) -> bool:
+    if left is None or right is None:
+        return False
+    return _contains(json.loads(left), json.loads(right))
+
+
+def _contains(whole: Any, part: Any) -> bool:
+    """PostgreSQL's ``@>``: objects and arrays by their parts, everything else by equality."""
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(
+            key in whole and _contains(whole[key], value) for key, value in part.items()
+        )
+    if isinstance(part, list):
+        return isinstance(whole, list) and all(
+            any(_contains(item, wanted) for item in whole) for wanted in part
+        )
+    same_kind = isinstance(whole, bool) == isinstance(part, bool)
+    return same_kind and not isinstance(whole, (dict, list)) and bool(whole == part)
+

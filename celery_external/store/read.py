@@ -1,0 +1,159 @@
+"""What looks at jobs without changing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from celery_external.schema import Json, history, job
+
+from .database import Row, Statement, Transaction
+from .sql import json_has, now, seconds_from_now
+
+c = job.c
+
+
+def _p(name: str, type_: sa.types.TypeEngine[Any] | None = None) -> sa.BindParameter[Any]:
+    return sa.bindparam(f"p_{name}", type_=type_)
+
+
+_GET = Statement(
+    lambda _: sa.select(job).where(c.namespace == _p("namespace"), c.id == _p("id"))
+)
+_HISTORY = Statement(
+    lambda _: (
+        sa.select(history)
+        .where(history.c.namespace == _p("namespace"), history.c.job_id == _p("id"))
+        .order_by(history.c.id)
+    )
+)
+
+
+def get(tx: Transaction, namespace: str, job_id: str) -> Row | None:
+    """The job's row."""
+    return tx.one(_GET, p_namespace=namespace, p_id=job_id)
+
+
+def get_history(tx: Transaction, namespace: str, job_id: str) -> list[Row]:
+    """The job's history, oldest first."""
+    return tx.all(_HISTORY, p_namespace=namespace, p_id=job_id)
+
+
+# --- Lists ----------------------------------------------------------------------------------------
+
+ORDERS: Mapping[str, sa.Column[Any]] = {
+    "created": c.created_at,
+    "parked": c.parked_at,
+    "completed": c.completed_at,
+}
+
+#: Filters that compare a column with one value.
+EQUAL = {
+    name: c[name]
+    for name in ("state", "task", "reference", "root_id", "parent_id", "group_id", "queue", "kind",
+                 "completed_by", "attempt")
+}  # fmt: skip
+#: Filters on a time: before (exclusive) and after (inclusive).
+TIMES = {
+    f"{name}_{side}": (c[column], side)
+    for name, column in {
+        "created": "created_at",
+        "parked": "parked_at",
+        "completed": "completed_at",
+        "deadline": "deadline",
+    }.items()
+    for side in ("before", "since")
+}
+
+_settled = sa.and_(c.kind.is_not(None), c.wake_at.is_(None))
+
+
+@lru_cache(maxsize=256)
+def _list(filters: frozenset[str], order: str, *, after: bool) -> Statement:
+    return Statement(lambda _: _select(filters, order, after=after))
+
+
+def _select(filters: frozenset[str], order: str, *, after: bool) -> Any:
+    descending = order.startswith("-")
+    column = ORDERS[order.removeprefix("-")]
+    query = sa.select(job).where(c.namespace == _p("namespace"), column.is_not(None))
+    for name in sorted(filters):
+        if name in EQUAL:
+            query = query.where(EQUAL[name] == _p(name, EQUAL[name].type))
+        elif name in TIMES:
+            moment, side = TIMES[name]
+            value = _p(name, moment.type)
+            query = query.where(moment < value if side == "before" else moment >= value)
+        elif name in {"labels", "meta"}:
+            query = query.where(json_has(c[name], _p(name, Json())))
+        elif name == "settled":
+            query = query.where(_settled)
+        elif name == "unsettled":
+            query = query.where(c.kind.is_not(None), c.wake_at.is_not(None))
+    if after:
+        here = sa.tuple_(_p("after_at", column.type), _p("after_id", sa.Text()))
+        place = sa.tuple_(column, c.id)
+        query = query.where(place < here if descending else place > here)
+    both = (column.desc(), c.id.desc()) if descending else (column.asc(), c.id.asc())
+    return query.order_by(*both).limit(_p("limit", sa.Integer()))
+
+
+def find(
+    tx: Transaction,
+    namespace: str,
+    filters: Mapping[str, Any],
+    order: str,
+    limit: int,
+    after: tuple[Any, str] | None,
+) -> list[Row]:
+    """Rows in order, at most ``limit``; ``after`` is the last (time, id) seen."""
+    values = {f"p_{name}": value for name, value in filters.items() if name not in _NO_VALUE}
+    if after is not None:
+        values["p_after_at"], values["p_after_id"] = after
+    statement = _list(frozenset(filters), order, after=after is not None)
+    return tx.all(statement, p_namespace=namespace, p_limit=limit, **values)
+
+
+_NO_VALUE = frozenset({"settled", "unsettled"})
+
+# --- The sweep's questions ------------------------------------------------------------------------
+
+_DUE = Statement(
+    lambda _: (
+        sa.select(
+            c.id,
+            c.state,
+            c.kind,
+            c.sends,
+            (c.deadline <= now()).label("past_deadline"),
+            (c.expires_at <= now()).label("expired"),
+        )
+        .where(c.namespace == _p("namespace"), c.wake_at <= now())
+        .order_by(c.wake_at)
+        .limit(_p("limit", sa.Integer()))
+        .with_for_update(skip_locked=True)
+    )
+)
+
+
+def lock_due(tx: Transaction, namespace: str, limit: int) -> list[Row]:
+    """Rows whose ``wake_at`` has passed, locked until the transaction ends; others' are skipped."""
+    return tx.all(_DUE, p_namespace=namespace, p_limit=limit)
+
+
+_OVERDUE = Statement(
+    lambda _: sa.select(
+        sa.exists()
+        .where(c.namespace == _p("namespace"), c.wake_at <= seconds_from_now(_p("ago", sa.Float())))
+        .label("overdue")
+    )
+)
+
+
+def is_overdue(tx: Transaction, namespace: str, seconds: float) -> bool:
+    """Whether a row has waited for the sweep for longer than this."""
+    row = tx.one(_OVERDUE, p_namespace=namespace, p_ago=-seconds)
+    return bool(row and row["overdue"])

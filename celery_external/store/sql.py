@@ -1,0 +1,128 @@
+"""The few expressions that PostgreSQL and SQLite spell differently."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+from celery_external.schema import UtcDateTime
+
+
+class now(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
+    """The database's clock at this moment, not at the transaction's start."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    package = "celery_external"
+
+
+class seconds_from_now(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
+    """The database's clock and so many seconds; NULL for NULL."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    package = "celery_external"
+
+
+class earliest(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
+    """The earliest of two times, where NULL means never."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    package = "celery_external"
+
+
+class json_has(GenericFunction[bool]):  # noqa: N801 - reads as SQL
+    """Whether the JSON on the left contains the JSON on the right (PostgreSQL's ``@>``)."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+    package = "celery_external"
+
+
+class texts_of(GenericFunction[str]):  # noqa: N801 - reads as SQL
+    """The texts of a JSON array, for ``IN``: any number of them is one parameter."""
+
+    type = sa.Text()
+    inherit_cache = True
+    package = "celery_external"
+
+
+def is_among(column: sa.Column[str], array: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Whether the column is an element of a JSON array."""
+    return column.op("IN", is_comparison=True)(texts_of(array))
+
+
+def _sides(element: GenericFunction[Any], compiler: SQLCompiler, **kw: Any) -> tuple[str, ...]:
+    return tuple(compiler.process(clause, **kw) for clause in element.clauses)
+
+
+_SQLITE_CLOCK = "'%Y-%m-%d %H:%M:%f000'"
+
+
+def _sqlite_clock(compiler: SQLCompiler) -> str:
+    # A paramstyle with % wants it doubled.
+    return _SQLITE_CLOCK.replace("%", "%%") if compiler.preparer._double_percents else _SQLITE_CLOCK  # noqa: SLF001
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(element: now, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+    return "clock_timestamp()"
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+    return f"strftime({_sqlite_clock(compiler)}, 'now')"
+
+
+@compiles(seconds_from_now, "postgresql")
+def _from_now_postgresql(element: seconds_from_now, compiler: SQLCompiler, **kw: Any) -> str:
+    (seconds,) = _sides(element, compiler, **kw)
+    return f"clock_timestamp() + make_interval(secs => CAST({seconds} AS double precision))"
+
+
+@compiles(seconds_from_now, "sqlite")
+def _from_now_sqlite(element: seconds_from_now, compiler: SQLCompiler, **kw: Any) -> str:
+    (seconds,) = _sides(element, compiler, **kw)
+    return f"strftime({_sqlite_clock(compiler)}, 'now', ({seconds}) || ' seconds')"
+
+
+@compiles(earliest, "postgresql")
+def _earliest_postgresql(element: earliest, compiler: SQLCompiler, **kw: Any) -> str:
+    one, other = _sides(element, compiler, **kw)
+    return f"LEAST({one}, {other})"
+
+
+@compiles(earliest, "sqlite")
+def _earliest_sqlite(element: earliest, compiler: SQLCompiler, **kw: Any) -> str:
+    one, other = _sides(element, compiler, **kw)
+    return f"min(coalesce({one}, {other}), coalesce({other}, {one}))"
+
+
+@compiles(json_has, "postgresql")
+def _json_has_postgresql(element: json_has, compiler: SQLCompiler, **kw: Any) -> str:
+    left, right = _sides(element, compiler, **kw)
+    return f"({left} @> {right})"
+
+
+@compiles(json_has, "sqlite")
+def _json_has_sqlite(element: json_has, compiler: SQLCompiler, **kw: Any) -> str:
+    left, right = _sides(element, compiler, **kw)
+    return f"celery_external_json_has({left}, {right})"
+
+
+@compiles(texts_of, "postgresql")
+def _texts_of_postgresql(element: texts_of, compiler: SQLCompiler, **kw: Any) -> str:
+    (array,) = _sides(element, compiler, **kw)
+    return f"(SELECT jsonb_array_elements_text({array}))"
+
+
+@compiles(texts_of, "sqlite")
+def _texts_of_sqlite(element: texts_of, compiler: SQLCompiler, **kw: Any) -> str:
+    (array,) = _sides(element, compiler, **kw)
+    return f"(SELECT value FROM json_each({array}))"

@@ -1,0 +1,166 @@
+"""The sweep: one query finds what time has brought about, and each row says what that is."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from celery import current_app, shared_task
+
+from . import message, signals, states
+from .delivery import overdue_outcome, wait_before_repeat
+from .errors import ExternalError
+from .installation import installation_of
+from .store import read, write
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from .installation import Installation
+    from .store.database import Row, Transaction
+
+logger = logging.getLogger("celery_external")
+
+TASK_NAME = "celery_external.sweep"
+#: Rows in one transaction: few enough that nobody waits long for the locks.
+BATCH = 500
+
+
+@shared_task(name=TASK_NAME, ignore_result=True)
+def sweep_task() -> int:
+    """What beat runs; safe to run any number of times at once."""
+    return sweep(installation_of(current_app))
+
+
+def sweep(installation: Installation) -> int:
+    """Do everything that is due, in batches; returns how many rows that was."""
+    total = 0
+    while True:
+        with installation.database.transaction() as tx:
+            due = read.lock_due(tx, installation.namespace, BATCH)
+            to_send = _handle(installation, tx, due)
+        message.send(installation.app, to_send, installation.settings.resume_queue)
+        total += len(due)
+        if len(due) < BATCH:
+            return total
+
+
+def _handle(installation: Installation, tx: Transaction, due: list[Row]) -> list[Row]:
+    """Write what the batch needs; returns what is to be sent after the commit."""
+    ends: dict[tuple[str, str], list[str]] = defaultdict(list)
+    repeats: dict[float | None, list[str]] = defaultdict(list)
+    for row in due:
+        outcome = _end_of(row)
+        if outcome is not None:
+            ends[outcome].append(row["id"])
+        else:
+            repeats[_wait(installation, row)].append(row["id"])
+    to_send: list[Row] = []
+    grace = installation.settings.resume_grace
+    for (kind, reason), ids in ends.items():
+        columns = message.outcome_columns(kind, reason=reason)
+        rows = write.expire(tx, installation.namespace, ids, columns, grace)
+        for row in rows:
+            logger.warning("Job %s[%s] %s: %s", row["task"], row["id"], kind, reason)
+            signals.job_completed.send(
+                installation.app, job_id=row["id"], attempt=row["attempt"], kind=kind
+            )
+        to_send.extend(rows)
+    for wait, ids in repeats.items():
+        rows = write.repeat(tx, installation.namespace, ids, wait)
+        to_send.extend(row for row in rows if row["sends"] <= message.MAX_SENDS or row["kind"])
+        for row in rows:
+            if row["sends"] > message.MAX_SENDS:
+                logger.error("Job %s[%s] is stuck: no worker takes it", row["task"], row["id"])
+    return to_send
+
+
+def _end_of(row: Row) -> tuple[str, str] | None:
+    """The outcome that time has brought about; None: it is a message that is to be sent again."""
+    if row["kind"] is not None:
+        return None
+    if row["past_deadline"]:
+        return states.TIMED_OUT, "The deadline has passed"
+    if row["state"] == states.PARKED:
+        return states.TIMED_OUT, "No sign of life within the heartbeat timeout"
+    if row["state"] == states.STARTED:
+        return states.LOST, "The trigger did not end within its trigger timeout"
+    if row["expired"]:
+        outcome = overdue_outcome(is_expired=True)
+        return outcome["kind"], outcome["reason"]
+    return None
+
+
+def _wait(installation: Installation, row: Row) -> float | None:
+    """Seconds until a message is sent once more; None: this was the last time."""
+    settings = installation.settings
+    if row["kind"] is not None:
+        return wait_before_repeat(settings.resume_grace, row["sends"] + 1)
+    if row["sends"] >= message.MAX_SENDS:
+        return None
+    return wait_before_repeat(settings.pending_grace, row["sends"] + 1)
+
+
+# --- Who runs it ------------------------------------------------------------------------------------
+
+
+def ensure_scheduled(app: Celery) -> None:
+    """Have beat sweep, unless the user has an entry for it."""
+    schedule = app.conf.beat_schedule
+    for entry in schedule.values():
+        if isinstance(entry, dict) and entry.get("task") == TASK_NAME:
+            return
+    settings = installation_of(app).settings
+    options: dict[str, Any] = {"expires": settings.sweep_interval}
+    if settings.sweep_queue:
+        options["queue"] = settings.sweep_queue
+    if TASK_NAME not in schedule:
+        schedule[TASK_NAME] = {
+            "task": TASK_NAME,
+            "schedule": settings.sweep_interval,
+            "options": options,
+        }
+
+
+class Sweeper(threading.Thread):
+    """In a worker's main process: sweeps without beat, or sees whether anybody sweeps."""
+
+    def __init__(self, installation: Installation) -> None:
+        super().__init__(name="celery-external-sweeper", daemon=True)
+        self._installation = installation
+        self._over = threading.Event()
+        self._has_warned = False
+
+    def run(self) -> None:
+        """Go on until :meth:`stop`."""
+        settings = self._installation.settings
+        interval = settings.sweep_interval * (1 if settings.sweep_in_worker else 6)
+        while not self._over.wait(interval):
+            try:
+                if settings.sweep_in_worker:
+                    sweep(self._installation)
+                else:
+                    self._warn_if_nobody_sweeps(interval)
+            except ExternalError as exc:
+                logger.warning("The sweep is put off: %s", exc)
+            except Exception:
+                logger.exception("The sweep failed")
+
+    def _warn_if_nobody_sweeps(self, seconds: float) -> None:
+        installation = self._installation
+        with installation.database.alone() as tx:
+            is_overdue = read.is_overdue(tx, installation.namespace, seconds)
+        if is_overdue and not self._has_warned:
+            logger.warning(
+                "Jobs have waited for the sweep for more than %.0f seconds, and nobody sweeps: "
+                "timeouts and repeats do not happen. Run celery beat, or set "
+                "external_sweep_in_worker = True",
+                seconds,
+            )
+        self._has_warned = is_overdue
+
+    def stop(self) -> None:
+        """End the thread after what it is doing."""
+        self._over.set()

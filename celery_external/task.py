@@ -1,0 +1,510 @@
+"""The base class of external tasks, and how a call of one becomes a row and a message."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, cast
+
+from celery import Task, states as celery_states
+from celery.app.task import Context
+from celery.app.trace import TraceInfo, trace_ok_t
+from celery.canvas import Signature, maybe_signature
+from celery.exceptions import Ignore
+from celery.result import EagerResult
+from celery.signals import task_postrun
+from celery.utils import uuid
+from celery.utils.functional import maybe_list
+from celery.utils.time import maybe_iso8601, maybe_make_aware
+
+from billiard.einfo import ExceptionInfo
+
+from . import completion, message, states
+from .backend import SettlingBackend, Undelivered
+from .config import CALL_OPTIONS, DEFAULT_TRIGGER_TIMEOUT, Options, check_options, resolve_options
+from .delivery import CurrentJob, Delivery, Parked, delivery_of, execute, start_columns
+from .errors import (
+    DatabaseUnavailableError,
+    EagerCanvasError,
+    ExternalJobCancelled,
+    ExternalJobTimedOut,
+    NoCurrentJobError,
+)
+from .installation import Installation, installation_of
+from .store import write
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from .job import Job
+    from .store.database import Row
+
+logger = logging.getLogger("celery_external")
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "<not set>"
+
+
+_UNSET: Final = _Unset()
+
+
+class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from Celery 5.7 only
+    """A task whose outcome comes from outside Celery.
+
+    ``run()`` is the *trigger*: it starts the outside work and returns. The job then waits as a
+    row in an SQL database, without a worker, until :func:`signal_succeeded`,
+    :func:`signal_failed`, a deadline or :func:`cancel_job` ends it; then the chain, chord, group
+    or callback it belongs to goes on as if ``run()`` had returned or raised the outcome.
+
+    A trigger that returns :class:`Succeeded` or :class:`Failed` ends its job at once. Whatever
+    else it returns is kept as ``Job.trigger_result``.
+
+    Class attributes (options of ``@app.task``), in seconds; also per call, through
+    ``apply_async`` and ``.set``:
+
+    Attributes:
+        timeout: From the park until the job fails with ExternalJobTimedOut. None: never.
+        heartbeat_timeout: A parked job without a progress signal for so long times out.
+        trigger_timeout: A trigger that runs longer is lost (TriggerLostError). Default: an hour.
+        labels: Texts to filter by; a call's labels are added.
+        meta: JSON to show; a call's meta is added.
+        timeout_result: What a timed-out job returns, in place of failing.
+
+    Per call only: ``deadline``, an aware datetime that counts in every open state.
+
+    Raises:
+        OptionError: From ``apply_async``, naming the option; nothing has been written.
+    """
+
+    abstract = True
+    Request = "celery_external.request:ExternalRequest"
+    #: The row says STARTED; a STARTED in the result backend could overwrite an outcome.
+    track_started = False
+
+    timeout: ClassVar[float | None] = None
+    heartbeat_timeout: ClassVar[float | None] = None
+    trigger_timeout: ClassVar[float] = DEFAULT_TRIGGER_TIMEOUT
+    labels: ClassVar[tuple[str, ...]] = ()
+    meta: ClassVar[Mapping[str, Any] | None] = None
+    timeout_result: ClassVar[Any] = _UNSET
+
+    _timed_out_hook: Callable[[Job], Any] | None = None
+    _checked_options: Mapping[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "run" in cls.__dict__:
+            cls.run = _wrap_run(cls.__dict__["run"])  # type: ignore[method-assign]
+        given = {name: getattr(cls, name) for name in CALL_OPTIONS if name != "deadline"}
+        cls._checked_options = check_options(given)
+
+    @classmethod
+    def on_bound(cls, app: Celery) -> None:
+        """Check the settings as soon as the task belongs to an app."""
+        super().on_bound(app)
+        installation_of(app)
+
+    # --- Hooks to override ---
+
+    def on_parked(self, job: Job) -> None:
+        """Called on the worker when the job has parked. An error is logged, the job waits on."""
+
+    def on_timeout(self, job: Job) -> Any:
+        """Called once when the job has timed out, on the worker that hands the outcome on.
+
+        What it returns is the job's result, or a Signature to go on with; what it raises is the
+        job's failure. By default: ``timeout_result``, the function given to :meth:`timed_out`,
+        or ExternalJobTimedOut.
+        """
+        if self._timed_out_hook is not None:
+            return self._timed_out_hook(job)
+        if self.timeout_result is not _UNSET:
+            return self.timeout_result
+        raise ExternalJobTimedOut(job.reason or "")
+
+    def timed_out(self, hook: Callable[[Job], Any]) -> Callable[[Job], Any]:
+        """Decorator: ``@render.timed_out`` makes a function the ``on_timeout`` of a task."""
+        type(self)._timed_out_hook = staticmethod(hook)  # type: ignore[assignment]
+        return hook
+
+    # --- What a trigger uses ---
+
+    @property
+    def job(self) -> CurrentJob:
+        """The job whose trigger is running; the same as ``current_job``.
+
+        Raises:
+            NoCurrentJobError: No trigger of this task runs here.
+        """
+        delivery = delivery_of(self.request)
+        if delivery is None or delivery.current is None:
+            raise NoCurrentJobError
+        return delivery.current
+
+    # --- Starting ---
+
+    def apply_async(  # type: ignore[override]
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        task_id: str | None = None,
+        producer: Any = None,
+        link: Any = None,
+        link_error: Any = None,
+        shadow: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """As :meth:`celery.app.task.Task.apply_async`, with the options of the class docstring.
+
+        The job is a row in the database before its message is sent. A task id that is a job
+        already is not started again.
+
+        Raises:
+            OptionError: An option is wrong; nothing has been written.
+            DatabaseUnavailableError: There is no row and no message. (Inside a worker's task
+                the message is sent all the same, and the job gets its row at the trigger.)
+            kombu.exceptions.OperationalError: The broker is away; there is no row.
+        """
+        task_id = task_id or uuid()
+        options = _with_call_options(options)
+        link, link_error = _freeze(self.app, link), _freeze(self.app, link_error)
+        if self.app.conf.task_always_eager:
+            return super().apply_async(
+                args, kwargs, task_id, producer, link, link_error, shadow, **options
+            )
+        expires = options.pop("expires", self.expires)
+        call = _Call(self, task_id, expires, options)
+        connection = options.pop("connection", None)
+        if connection is not None:
+            producer = self.app.amqp.Producer(connection, auto_declare=False)
+        with self.app.producer_or_acquire(producer) as real:
+            try:
+                return super().apply_async(
+                    args, kwargs, task_id, _RowFirst(real, call), link, link_error, shadow,
+                    expires=None, **options,
+                )  # fmt: skip
+            except BaseException as exc:
+                result = call.give_up(exc)
+                if result is None:
+                    raise
+                return result
+
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> EagerResult:  # type: ignore[override]
+        """Run the trigger here; a parked job is an EagerResult in state PARKED.
+
+        A signal then has Celery go on in the signalling process.
+        """
+        options = _with_call_options(options)
+        result = super().apply(args, kwargs, **options)
+        if isinstance(result.result, Parked):
+            return ParkedResult(result.id, self.name)
+        return result
+
+    def retry(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """As Celery's; a job that was cancelled is not retried, whatever ``autoretry_for`` says."""
+        exc = kwargs.get("exc")
+        if isinstance(exc, ExternalJobCancelled):
+            raise exc
+        return super().retry(*args, **kwargs)
+
+    def resolve_options(self, request: Context) -> Options:
+        """The options of the job that a request is for: the task's and the call's."""
+        headers = {**(request.headers or {}), **request.__dict__}
+        return resolve_options(self._checked_options, headers.get(message.OPTIONS_HEADER) or {})
+
+    # --- Where Celery asks the task ---
+
+    @property
+    def backend(self) -> Any:  # type: ignore[override]
+        """The app's result backend, behind a delegate that settles the row."""
+        return SettlingBackend(super().backend)
+
+    @backend.setter
+    def backend(self, value: Any) -> None:
+        self._backend = value
+
+    @property
+    def __trace__(self) -> Any:
+        return self.__dict__.get("_tracer")
+
+    @__trace__.setter
+    def __trace__(self, tracer: Any) -> None:
+        self.__dict__["_tracer"] = _wrap_tracer(tracer)
+
+    def on_replace(self, sig: Signature) -> Any:
+        """Keep the replacement in the row before it is sent, so that it cannot be lost."""
+        delivery = delivery_of(self.request)
+        return super().on_replace(sig) if delivery is None else delivery.replace(sig)
+
+    def send_replacement(self, sig: Signature) -> NoReturn:
+        """Celery's own end of ``replace``."""
+        super().on_replace(sig)
+        raise AssertionError("Task.on_replace raises Ignore")
+
+
+class ParkedResult(EagerResult):
+    """What an eager call of a parked job returns: it has no result to give yet."""
+
+    def __init__(self, job_id: str, name: str | None) -> None:
+        super().__init__(job_id, None, states.PARKED, name=name)
+
+    def __reduce_args__(self) -> tuple[Any, ...]:
+        return (self.id, self._name)
+
+    def ready(self) -> bool:
+        """False: the job waits."""
+        return False
+
+    def get(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """There is nothing to get; in eager mode nobody could wait for it.
+
+        Raises:
+            EagerCanvasError: Always.
+        """
+        raise EagerCanvasError(self.id)
+
+    wait = get
+
+
+def _wrap_run(run: Any) -> Any:
+    """The user's ``run``, entered only when the row says that the trigger is to run.
+
+    Wrapped in the class, so that ``autoretry_for``, which wraps the instance's ``run``, sees the
+    outcome; ``__call__`` stays the user's.
+    """
+    is_static = isinstance(run, staticmethod)
+    function = run.__func__ if is_static else run
+
+    @functools.wraps(function)
+    def deliver(self: ExternalTask, *args: Any, **kwargs: Any) -> Any:
+        bound = function if is_static else functools.partial(function, self)
+        request = self.request
+        if request.called_directly or delivery_of(request) is not None:
+            return bound(*args, **kwargs)
+        return execute(installation_of(self.app), self, functools.partial(bound, *args, **kwargs))
+
+    if is_static:
+        # inspect looks through __wrapped__, and would take the first argument for self.
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        signature = inspect.signature(function)
+        deliver.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[own, *signature.parameters.values()]
+        )
+    return deliver
+
+
+def _wrap_tracer(tracer: Any) -> Any:
+    """Celery's tracer, which Undelivered leaves as if the task had raised Ignore."""
+    if tracer is None:
+        return None
+
+    @functools.wraps(tracer)
+    def trace(task_id: str, args: Any, kwargs: Any, request: Any = None) -> Any:
+        try:
+            return tracer(task_id, args, kwargs, request)
+        except Undelivered as exc:
+            ignore = Ignore(f"not delivered, owed: {exc.reason}")
+            try:
+                raise ignore
+            except Ignore:
+                info = ExceptionInfo(internal=True)
+            return trace_ok_t(info, TraceInfo(celery_states.IGNORED, ignore), 0.0, None)
+
+    return trace
+
+
+@task_postrun.connect
+def release_what_is_owed(sender: Any = None, **_kwargs: Any) -> None:
+    """The only signal that Celery always fires: an outcome that was not handed on stays owed."""
+    if isinstance(sender, ExternalTask):
+        delivery = delivery_of(sender.request)
+        if delivery is not None:
+            delivery.release()
+
+
+# --- A call, on its way to a row and a message ---------------------------------------------------
+
+
+def _with_call_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Move our options into the header in which they travel with the message."""
+    ours = {name: options.pop(name) for name in CALL_OPTIONS if name in options}
+    if ours:
+        headers = dict(options.get("headers") or {})
+        kept = headers.get(message.OPTIONS_HEADER) or {}
+        headers[message.OPTIONS_HEADER] = {**kept, **check_options(ours)}
+        options["headers"] = headers
+    return options
+
+
+def _freeze(app: Celery, callbacks: Any) -> Any:
+    """Give callbacks their ids now: should they be sent twice, it is the same task twice."""
+    if not callbacks:
+        return callbacks
+    frozen = []
+    for callback in maybe_list(callbacks):
+        signature = maybe_signature(callback, app=app, clone=True)
+        signature.freeze()
+        frozen.append(signature)
+    return frozen
+
+
+class _Call:
+    """One ``apply_async``: makes the row when Celery has made the message."""
+
+    def __init__(
+        self, task: ExternalTask, task_id: str, expires: Any, options: Mapping[str, Any]
+    ) -> None:
+        self._task = task
+        self._task_id = task_id
+        self._options = options
+        self._installation: Installation = installation_of(task.app)
+        self._expires = _expiry(task.app, expires)
+        self._own = _own_delivery(task_id)
+        self._row: Row | None = None
+        self._is_prepared = False
+        self._sends = False
+
+    def prepare(self, body: Any, publish: dict[str, Any]) -> bool:
+        """Write the row and mark the message with its attempt; False: nothing is to be sent."""
+        if not self._is_prepared:
+            self._sends = self._write(body, publish)
+            self._is_prepared = True
+        if self._row is not None:
+            publish["headers"][message.ATTEMPT_HEADER] = self._row["attempt"]
+        return self._sends
+
+    def _write(self, body: Any, publish: Mapping[str, Any]) -> bool:
+        task, app = self._task, self._task.app
+        route = message.undelayed_route(app, task.name, publish, self._options)
+        kept = message.take_apart(body, publish, route)
+        options = resolve_options(
+            task._checked_options,  # noqa: SLF001 - the class of this module
+            publish["headers"].get(message.OPTIONS_HEADER) or {},
+        )
+        start = {"task": task.name, **kept, **start_columns(options)}
+        wake_in = _seconds_until(app, publish["headers"].get("eta"))
+        timing = {**self._expires, "wake_in": wake_in + self._installation.settings.pending_grace}
+        try:
+            if self._own is not None:
+                return self._begin_next_attempt(self._own, start, timing)
+            return self._insert(start, timing)
+        except DatabaseUnavailableError:
+            if app.current_worker_task is None:
+                raise
+            # The task that is running must not fail for it.
+            logger.exception("Job %s has no row yet", self._task_id)
+            if self._own is not None:
+                # Its row says what to do next: the sweep, or the end of the lease.
+                self._row = None
+                return False
+            return True
+
+    def _insert(self, start: Row, timing: Mapping[str, Any]) -> bool:
+        namespace = self._installation.namespace
+        with self._installation.database.alone() as tx:
+            self._row = write.insert_job(
+                tx, namespace=namespace, job_id=self._task_id, start=start, **timing
+            )
+        if self._row is None:
+            with write.deciding(self._installation.database) as tx:
+                self._row = write.begin_next_attempt(
+                    tx,
+                    namespace=namespace,
+                    job_id=self._task_id,
+                    row=None,
+                    claim=None,
+                    start=start,
+                    state=states.PENDING,
+                    event="continued",
+                    **timing,
+                )
+        if self._row is None:
+            logger.info("Job %s exists already; it is not started again", self._task_id)
+        return self._row is not None
+
+    def _begin_next_attempt(self, own: Delivery, start: Row, timing: Mapping[str, Any]) -> bool:
+        is_retry = self._options.get("retries", 0) > own.request.retries
+        if is_retry:
+            start = {**start, "meta": None}
+        with write.deciding(self._installation.database) as tx:
+            self._row = write.begin_next_attempt(
+                tx,
+                namespace=self._installation.namespace,
+                job_id=self._task_id,
+                row=own.row,
+                claim=own.claim,
+                start=start,
+                state=states.RETRY if is_retry else states.PENDING,
+                event="retried" if is_retry else "replaced",
+                **timing,
+            )
+        if self._row is None:
+            logger.info("Job %s was completed meanwhile; no next attempt", self._task_id)
+            return False
+        own.finished = True
+        return True
+
+    def give_up(self, exc: BaseException) -> Any:
+        """The message could not be sent: take the row back, or leave it to the sweep."""
+        row = self._row
+        if row is None:
+            return None
+        try:
+            if self._own is not None and isinstance(exc, Exception):
+                logger.warning("Job %s will be sent by the sweep: %r", self._task_id, exc)
+                completion.leave_to_sweep(self._installation, row)
+                return self._task.AsyncResult(self._task_id)
+            if row["attempt"] == 1:
+                completion.take_back(self._installation, self._task_id)
+        except DatabaseUnavailableError:
+            logger.exception("Job %s has a row, and no message yet", self._task_id)
+        return None
+
+
+class _RowFirst:
+    """A kombu Producer that has the row written before it publishes the task's message."""
+
+    def __init__(self, producer: Any, call: _Call) -> None:
+        self._producer = producer
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def publish(self, body: Any, **publish: Any) -> Any:
+        """Publish, unless it is a task message that the row says not to send."""
+        headers = publish.get("headers") or {}
+        # Celery publishes its "task-sent" event through the same producer.
+        if "task" in headers and "id" in headers and not self._call.prepare(body, publish):
+            return None
+        return self._producer.publish(body, **publish)
+
+
+def _own_delivery(task_id: str) -> Delivery | None:
+    """The delivery that starts its own job anew, if this call is made inside one."""
+    from celery import current_task  # noqa: PLC0415 - a proxy, looked up at the call
+
+    delivery = delivery_of(current_task.request) if current_task else None
+    return delivery if delivery is not None and delivery.job_id == task_id else None
+
+
+def _expiry(app: Celery, expires: Any) -> Mapping[str, Any]:
+    """``expires`` for the row: it is the deadline for a worker to take the job, no more."""
+    if expires is None:
+        return {"expires_in": None, "expires_at": None}
+    if isinstance(expires, (int, float)):
+        return {"expires_in": float(expires), "expires_at": None}
+    moment = maybe_make_aware(maybe_iso8601(expires), app.timezone)
+    return {"expires_in": None, "expires_at": moment}
+
+
+def _seconds_until(app: Celery, eta: str | None) -> float:
+    if not eta:
+        return 0.0
+    moment = maybe_make_aware(cast("datetime", maybe_iso8601(eta)), app.timezone)
+    return max(0.0, (moment - app.now()).total_seconds())

@@ -1,0 +1,1 @@
+"""Programs that show celery-external at work."""

@@ -1,0 +1,1 @@
+"""A shop's pictures: rendered outside, approved by a person, then published."""

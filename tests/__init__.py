@@ -1,0 +1,1 @@
+"""The tests of celery-external, against real servers and real processes."""

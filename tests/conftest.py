@@ -1,0 +1,152 @@
+"""Fixtures that every test may use: servers, fresh databases and brokers, processes in reports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.processes import REPOSITORY, Process
+from tests.servers import Postgres, RabbitMQ, Valkey
+
+UPGRADE = """
+import sys
+from celery import Celery
+from celery_external import get_external
+app = Celery()
+app.conf.external_database_url = sys.argv[1]
+get_external(app).upgrade()
+"""
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """The Valkey server of this run."""
+    with closing(Valkey()) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_url(valkey: Valkey) -> str:
+    """The URL of the Valkey server, without a database number."""
+    return valkey.base_url
+
+
+@pytest.fixture
+def broker_url(valkey: Valkey) -> str:
+    """A broker on Valkey that no other test uses."""
+    return valkey.fresh_database()
+
+
+@pytest.fixture
+def result_url(valkey: Valkey) -> str:
+    """A result backend on Valkey that no other test uses, and not the broker's database."""
+    return valkey.fresh_database()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """The RabbitMQ node of this run; without the system's package the test is skipped."""
+    if RabbitMQ.find_scripts() is None:
+        reason = "rabbitmq-server is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{reason}, and CI must not skip")
+        pytest.skip(reason)
+    with closing(RabbitMQ()) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(rabbitmq: RabbitMQ) -> str:
+    """The URL of RabbitMQ's default virtual host, which tests share."""
+    return rabbitmq.url
+
+
+@pytest.fixture
+def rabbitmq_vhost_url(rabbitmq: RabbitMQ) -> str:
+    """A virtual host of RabbitMQ that no other test uses."""
+    return rabbitmq.fresh_vhost()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The PostgreSQL server of this run."""
+    with closing(Postgres()) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres) -> str:
+    """The name of a migrated database, to be copied."""
+    url = postgres.create_database()
+    upgrade(url)
+    return postgres.freeze_template(url)
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, postgres_template: str) -> Iterator[str]:
+    """A fresh migrated database on PostgreSQL."""
+    url = postgres.create_database(postgres_template)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "jobs.sqlite3"
+    upgrade(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A fresh migrated SQLite file."""
+    path = tmp_path / "jobs.sqlite3"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh migrated database, on each kind in turn."""
+    fixtures = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}
+    url: str = request.getfixturevalue(fixtures[request.param])
+    return url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _leave_no_process() -> Iterator[None]:
+    yield
+    Process.kill_all()
+
+
+def pytest_runtest_setup() -> None:
+    """Begin each test's list of processes with those that are still running."""
+    Process.forget_ended()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the logs of a failed test's processes under its traceback."""
+    report = yield
+    if report.failed:
+        report.sections.extend(Process.report())
+    return report
+
+
+def upgrade(url: str) -> None:
+    """Bring a database to the newest schema, in a process that leaves no connection behind."""
+    subprocess.run([sys.executable, "-c", UPGRADE, url], cwd=REPOSITORY, check=True)
