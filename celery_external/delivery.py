@@ -7,6 +7,7 @@ returning or raising it, or there is nothing to do.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator, MutableMapping
@@ -309,10 +310,16 @@ class Delivery:
 
     def _tell_parked(self) -> None:
         try:
-            self._hooks.on_parked(message.job_from(self.task.app, self.row))
+            self._hooks.on_parked(self._job())
         except Exception:
             logger.exception("on_parked of job %s raised", self.job_id)
         signals.job_parked.send(self.task, job_id=self.job_id)
+
+    def _job(self) -> Job:
+        """The snapshot that the task's hooks get; its arguments came with the message."""
+        request = self.request
+        job = message.job_from(self.task.app, self.row)
+        return dataclasses.replace(job, args=request.args, kwargs=request.kwargs)
 
     def _claim_early_outcome(self) -> bool:
         """Whether somebody completed the job while its trigger ran, and it is ours to hand on."""
@@ -386,7 +393,7 @@ class Delivery:
         """Ask the task once what a timeout means, and keep the answer before handing it on."""
         app = self.task.app
         try:
-            answer = self._hooks.on_timeout(message.job_from(app, self.row))
+            answer = self._hooks.on_timeout(self._job())
         except (Ignore, Reject, Retry):
             raise
         except ExternalJobTimedOut:

@@ -288,8 +288,9 @@ def get_external(app: Celery | None = None) -> External:
 
 @beat_init.connect
 def _schedule_the_sweep(sender: Any = None, **_kwargs: Any) -> None:
+    # Not by way of `beat_schedule`: beat has read it, and the user may assign it at any time.
     if is_installed_on(sender.app):
-        ensure_scheduled(sender.app)
+        ensure_scheduled(sender.app, sender.scheduler)
 
 
 _sweepers: list[Sweeper] = []

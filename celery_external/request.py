@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
-from billiard.exceptions import Terminated, WorkerLostError
+from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.utils.functional import maybe_list
 from celery.worker import state
 from celery.worker.request import Request
@@ -53,16 +53,12 @@ class ExternalRequest(Request):
         return found if isinstance(found, int) else None
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
-        """The hard time limit has killed the process."""
+        """The soft time limit was sent to the trigger, or the hard one has killed its process."""
         if soft:
             super().on_timeout(soft, timeout)
-            return
-        state.task_ready(self)
-        self._lose(f"Hard time limit ({timeout}s) exceeded")
-        if self.task.acks_late and not self.task.acks_on_timeout:
-            self.reject(requeue=True)
         else:
-            self.acknowledge()
+            state.task_ready(self)
+            self._on_time_limit(timeout)
 
     def on_failure(
         self,
@@ -78,11 +74,23 @@ class ExternalRequest(Request):
             state.task_ready(self)
             self.acknowledge()
             self.send_event("task-parked")
+        elif isinstance(exc, TimeLimitExceeded):
+            # billiard tells of a hard limit twice: by on_timeout, and as the job's failure.
+            state.task_ready(self)
+            self._on_time_limit(exc.args[0])
         elif isinstance(exc, (WorkerLostError, Terminated, SystemExit, KeyboardInterrupt)):
             state.task_ready(self)
             self._on_lost(exc)
         else:
             super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+
+    def _on_time_limit(self, seconds: float) -> None:
+        if self.task.acks_late and not self.task.acks_on_timeout:
+            # The user asked Celery to deliver it again; the row still says STARTED.
+            self.reject(requeue=True)
+            return
+        self._lose(f"Hard time limit ({seconds}s) exceeded")
+        self.acknowledge()
 
     def _on_lost(self, exc: BaseException) -> None:
         task = self.task

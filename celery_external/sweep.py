@@ -17,6 +17,7 @@ from .store import read, write
 
 if TYPE_CHECKING:
     from celery import Celery
+    from celery.beat import Scheduler
 
     from .installation import Installation
     from .store.database import Row, Transaction
@@ -106,22 +107,18 @@ def _wait(installation: Installation, row: Row) -> float | None:
 # --- Who runs it ------------------------------------------------------------------------------------
 
 
-def ensure_scheduled(app: Celery) -> None:
-    """Have beat sweep, unless the user has an entry for it."""
-    schedule = app.conf.beat_schedule
-    for entry in schedule.values():
-        if isinstance(entry, dict) and entry.get("task") == TASK_NAME:
-            return
+def ensure_scheduled(app: Celery, scheduler: Scheduler) -> None:
+    """Have a beat that starts sweep, unless the user has an entry for it."""
+    if any(entry.task == TASK_NAME for entry in scheduler.schedule.values()):
+        return
     settings = installation_of(app).settings
+    # A sweep that was not run in time is not wanted any more: the next one is there already.
     options: dict[str, Any] = {"expires": settings.sweep_interval}
     if settings.sweep_queue:
         options["queue"] = settings.sweep_queue
-    if TASK_NAME not in schedule:
-        schedule[TASK_NAME] = {
-            "task": TASK_NAME,
-            "schedule": settings.sweep_interval,
-            "options": options,
-        }
+    entry = {"task": TASK_NAME, "schedule": settings.sweep_interval, "options": options}
+    scheduler.update_from_dict({TASK_NAME: entry})
+    logger.info("celery-external sweeps every %s seconds", settings.sweep_interval)
 
 
 class Sweeper(threading.Thread):

@@ -8,13 +8,17 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.processes import REPOSITORY, Process
 from tests.servers import Postgres, RabbitMQ, Valkey
+from tests.systems import System
+
+#: Beat sweeps often, so that a test need not wait for it.
+SHARED_CONF = {"external_sweep_interval": 0.2, "external_resume_grace": 2.0}
 
 UPGRADE = """
 import sys
@@ -150,3 +154,61 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def upgrade(url: str) -> None:
     """Bring a database to the newest schema, in a process that leaves no connection behind."""
     subprocess.run([sys.executable, "-c", UPGRADE, url], cwd=REPOSITORY, check=True)
+
+
+@pytest.fixture
+def idle_system(
+    broker_url: str, result_url: str, database_url: str, tmp_path: Path
+) -> Iterator[System]:
+    """An app with servers of its own, without a worker, on both databases."""
+    made = System(
+        broker_url=broker_url, result_url=result_url, database_url=database_url, scratch=tmp_path
+    )
+    with closing(made):
+        yield made
+
+
+@contextmanager
+def shared_system(valkey: Valkey, database_url: str, scratch: Path) -> Iterator[System]:
+    made = System(
+        broker_url=valkey.fresh_database(),
+        result_url=valkey.fresh_database(),
+        database_url=database_url,
+        scratch=scratch,
+        conf=SHARED_CONF,
+    )
+    with closing(made), made.worker(), made.beat():
+        yield made
+
+
+@pytest.fixture(scope="session")
+def sqlite_system(
+    valkey: Valkey, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    """The long-lived system on SQLite."""
+    scratch = tmp_path_factory.mktemp("sqlite-system")
+    shutil.copy(sqlite_template, scratch / "jobs.db")
+    with shared_system(valkey, f"sqlite:///{scratch / 'jobs.db'}", scratch) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def postgresql_system(
+    valkey: Valkey,
+    postgres: Postgres,
+    postgres_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[System]:
+    """The long-lived system on PostgreSQL."""
+    scratch = tmp_path_factory.mktemp("postgresql-system")
+    url = postgres.create_database(postgres_template)
+    with shared_system(valkey, url, scratch) as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def system(request: pytest.FixtureRequest) -> System:
+    """An app with one worker process and beat, shared by all tests, on both databases."""
+    made: System = request.getfixturevalue(f"{request.param}_system")
+    made.app.set_current()
+    return made

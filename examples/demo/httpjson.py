@@ -57,6 +57,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._send(self.post(self._split_path(), fields))
 
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Called by the server; the log is about what changes something."""
+        if self.command != "GET":
+            super().log_request(code, size)
+
     @property
     def is_form(self) -> bool:
         """Whether a browser's form sent this."""
@@ -91,9 +96,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def serve(handler: type[Handler], port: int) -> None:
-    """Answer on localhost for ever, a thread for each request."""
-    ThreadingHTTPServer(("127.0.0.1", port), handler).serve_forever()
+def serve(handler: type[Handler]) -> None:
+    """Answer on a free port of localhost for ever, a thread for each request."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    print(f"listening at http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()
 
 
 def get(url: str) -> Any:

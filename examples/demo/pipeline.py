@@ -32,7 +32,7 @@ def start_run(product: Product, approval_seconds: float) -> Run:
     """Start one chain; whoever is to approve has so many seconds."""
     result = chain(
         tasks.render.s(product),
-        tasks.await_approval.s(product).set(timeout=approval_seconds),
+        tasks.await_approval.s(product).set(timeout=approval_seconds),  # type: ignore[call-arg]
         tasks.publish.s(product),
     ).apply_async()
     # Celery's rule: a chain's result is its last step's, and its parents are the steps before.

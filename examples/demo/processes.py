@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Self
-from urllib.error import URLError
 
 #: How many lines of each log to show when something went wrong.
 LOG_LINES = 40
 
 
-class ProcessDiedError(Exception):
-    """A child process ended by itself."""
+class ProcessError(Exception):
+    """A child process ended by itself, or did not begin."""
 
 
 class Processes:
@@ -65,21 +63,21 @@ class Processes:
         for name, process in self._running.items():
             if process.poll() is not None:
                 message = f"{name} ended with code {process.returncode}"
-                raise ProcessDiedError(message)
+                raise ProcessError(message)
 
-    def wait_for(self, url: str, seconds: float = 20) -> None:
-        """Return when a process of ours answers at ``url``."""
+    def wait_for_url(self, name: str, seconds: float = 20) -> str:
+        """The address that a process says it listens at; it chose a free port itself."""
         deadline = time.monotonic() + seconds
-        while True:
+        while time.monotonic() < deadline:
             self.check()
-            try:
-                urllib.request.urlopen(url, timeout=5).close()
-            except URLError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-            else:
-                return
+            found = re.search(
+                r"^listening at (\S+)$", self._log(name).read_text("utf-8"), re.MULTILINE
+            )
+            if found:
+                return found[1]
+            time.sleep(0.05)
+        message = f"{name} does not listen after {seconds} seconds"
+        raise ProcessError(message)
 
     def read_logs(self) -> dict[str, str]:
         """The last lines of each log by the process's name."""
@@ -88,13 +86,6 @@ class Processes:
 
     def _log(self, name: str) -> Path:
         return self._directory / f"{name}.log"
-
-
-def find_free_port() -> int:
-    """A TCP port of localhost that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -1,12 +1,11 @@
 """Somebody else's render service: it takes an order, works on it, and calls a webhook.
 
-It knows nothing of Celery. Run it with ``python -m examples.demo.render_service PORT``.
+It knows nothing of Celery. Run it with ``python -m examples.demo.render_service``.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 import uuid
@@ -67,4 +66,4 @@ def _report(webhook: str, outcome: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    httpjson.serve(RenderApi, int(sys.argv[1]))
+    httpjson.serve(RenderApi)

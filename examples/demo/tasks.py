@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from celery_external import ExternalJobFailed, ExternalTask, current_job
 
@@ -22,7 +21,7 @@ from .products import Product
     max_retries=2,
     retry_backoff=1,
 )
-def render(self: ExternalTask[..., Any], product: Product) -> None:
+def render(self: ExternalTask, product: Product) -> None:
     """Ask the render service for a picture. Its webhook brings the result: the picture's path."""
     current_job.meta["title"] = product["title"]
     webhook = links.webhook_url(current_job.id, current_job.attempt)
@@ -31,9 +30,10 @@ def render(self: ExternalTask[..., Any], product: Product) -> None:
     self.job.reference = answer["id"]
 
 
-@app.task(base=ExternalTask, labels=("approval",), timeout=2 * 60 * 60)
+# A no is an answer, not an accident: `throws` keeps its traceback out of the worker's log.
+@app.task(base=ExternalTask, labels=("approval",), timeout=2 * 60 * 60, throws=(ExternalJobFailed,))
 def await_approval(picture: str, product: Product) -> None:
-    """Put the picture on the reviewers' list. Who approves brings the result: an `Approval`."""
+    """Put the picture on the reviewers' list. Who approves brings the result: picture and name."""
     current_job.meta["picture"] = picture
     current_job.meta["product"] = product
 

@@ -45,11 +45,13 @@ class Watch:
         """Read the jobs, and ask the worker what its slots are busy with."""
         before = self._parked()
         busy = _ask_worker()
-        self.jobs = {job.id: job for job in find_jobs(limit=1000, app=app)}
+        self.jobs = {job.id: job for job in find_jobs(order="created", limit=1000, app=app)}
         # Between two looks a job may come or go: count one that was parked in both.
-        self.held = {job_id for job_id, _ in before & self._parked()} & busy
-        self.most_parked = max(self.most_parked, len(self._parked()))
-        self.most_held = max(self.most_held, len(self.held))
+        parked = {job_id for job_id, _ in before & self._parked()}
+        if busy is not None:
+            self.held = parked & busy
+            self.most_held = max(self.most_held, len(self.held))
+            self.most_parked = max(self.most_parked, len(parked))
 
     def is_over(self) -> bool:
         """Whether every chain has come to its end."""
@@ -85,9 +87,8 @@ class Watch:
         job = self.jobs.get(job_id)
         if job is None:
             return Text("")
-        attempt = f" (attempt {job.attempt})" if job.attempt > 1 else ""
-        by = f" by {job.completed_by}" if job.completed_by else ""
-        return Text(f"{job.state}{by}{attempt}", COLOURS.get(job.state, ""))
+        attempt = f", attempt {job.attempt}" if job.attempt > 1 else ""
+        return Text(f"{job.state}{attempt}", COLOURS.get(job.state, ""))
 
 
 class Screen:
@@ -118,7 +119,8 @@ class Screen:
             self._console.print(watch.summary(), highlight=False, soft_wrap=True)
 
 
-def _ask_worker() -> set[str]:
+def _ask_worker() -> set[str] | None:
+    """The ids of the tasks that hold a slot; None: the worker does not answer (yet)."""
     inspect = app.control.inspect(destination=[WORKER], timeout=1, limit=1)
-    active = inspect.active() or {}
-    return {task["id"] for task in active.get(WORKER, [])}
+    active = inspect.active()
+    return None if active is None else {task["id"] for task in active[WORKER]}

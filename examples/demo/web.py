@@ -1,12 +1,11 @@
 """The shop's web app: where the render service and the reviewers complete jobs.
 
 It has the Celery app, for the broker and the jobs' table, but not the tasks' code.
-Run it with ``python -m examples.demo.web PORT``.
+Run it with ``python -m examples.demo.web``.
 """
 
 from __future__ import annotations
 
-import sys
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -52,8 +51,8 @@ class ShopWeb(httpjson.Handler):
             receipt = complete(path, fields)
         except PermissionError as error:
             return httpjson.problem(HTTPStatus.FORBIDDEN, str(error))
-        except JobNotFoundError as error:
-            return httpjson.problem(HTTPStatus.NOT_FOUND, str(error))
+        except JobNotFoundError:
+            return httpjson.problem(HTTPStatus.NOT_FOUND, "no such job")
         except (JobAlreadyCompletedError, StaleAttemptError) as error:
             return httpjson.problem(HTTPStatus.CONFLICT, str(error))
         except (KeyError, ValueError) as error:
@@ -103,4 +102,4 @@ def decide(job: Job, verb: str, fields: dict[str, Any]) -> Receipt:
 
 
 if __name__ == "__main__":
-    httpjson.serve(ShopWeb, int(sys.argv[1]))
+    httpjson.serve(ShopWeb)

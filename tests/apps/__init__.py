@@ -1,0 +1,1 @@
+"""Celery apps that the tests' workers run."""
