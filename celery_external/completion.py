@@ -322,7 +322,7 @@ def rerun(
     seen = message.job_from(app, row)
     if row["state"] not in {states.PARKED, states.FAILURE, states.REVOKED}:
         raise RerunRefusedError(seen, f"it is {row['state']}, not PARKED, FAILURE or REVOKED")
-    if row["state"] != states.PARKED and message.embed_of(app, row).get("chord"):
+    if row["state"] != states.PARKED and message.load_body(app, row)[2].get("chord"):
         raise RerunRefusedError(seen, "it is a member of a chord, and the chord has failed")
     with write.deciding(installation.database) as tx:
         fresh = write.rerun(

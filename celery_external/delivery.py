@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 from uuid import uuid4
@@ -143,21 +143,23 @@ class Delivery:
         return row if row is not None else self._take(1)
 
     def _insert_started(self) -> Row | None:
-        options = self._options
-        task = self.task
-        serializer = task.serializer or task.app.conf.task_serializer
-        kept = message.snapshot(self.request, task.name, serializer)
-        start = {"task": task.name, **kept, **start_columns(options)}
         with self.installation.database.alone() as tx:
             return write.insert_job(
                 tx,
                 namespace=self.installation.namespace,
                 job_id=self.job_id,
-                start=start,
+                start=self._start_columns(),
                 state=states.STARTED,
                 claim=self.claim,
-                wake_in=options.trigger_timeout,
+                wake_in=self._options.trigger_timeout,
             )
+
+    def _start_columns(self) -> Row:
+        """The job as the request shows it, for a row that no ``apply_async`` has written."""
+        task = self.task
+        serializer = task.serializer or task.app.conf.task_serializer
+        kept = message.snapshot(self.request, task.name, serializer)
+        return {"task": task.name, **kept, **start_columns(self._options)}
 
     def _take(self, attempt: int) -> Row:
         for _ in range(3):
@@ -477,6 +479,35 @@ class Delivery:
         return row is not None
 
     # --- The end ---
+
+    def begin_next_attempt(
+        self, start: Row, timing: Mapping[str, Any], *, is_retry: bool
+    ) -> Row | None:
+        """A retry or a replacement carries the job on; None: somebody has completed it."""
+        with write.deciding(self.installation.database) as tx:
+            row = write.begin_next_attempt(
+                tx,
+                namespace=self.installation.namespace,
+                job_id=self.job_id,
+                row=self.row,
+                claim=self.claim,
+                # What a trigger said of its job stays when it is retried.
+                start={**start, "meta": None} if is_retry else start,
+                state=states.RETRY if is_retry else states.PENDING,
+                event="retried" if is_retry else "replaced",
+                **timing,
+            )
+        self.finished = row is not None
+        return row
+
+    def retry_eagerly(self) -> int:
+        """In eager mode nothing is published: the retry runs here, as this attempt."""
+        grace = self.installation.settings.pending_grace
+        row = self.begin_next_attempt(self._start_columns(), {"wake_in": grace}, is_retry=True)
+        if row is None:
+            raise Superseded("it was completed meanwhile")
+        attempt: int = row["attempt"]
+        return attempt
 
     def settle(self) -> None:
         """Celery has been told."""

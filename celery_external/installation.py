@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from celery import current_app
+from celery._state import _get_active_apps
 
 from . import migrations, schema
 from .config import Settings, read_settings
-from .errors import SchemaError
+from .errors import OptionError, SchemaError
 from .store.database import Database
 
 if TYPE_CHECKING:
@@ -86,15 +87,36 @@ def installation_of(app: Celery | None = None) -> Installation:
 
     Raises:
         SettingsError: An ``external_*`` setting cannot be used.
+        OptionError: Without ``app``, where no app is current in this thread.
     """
     if app is None:
-        app = current_app
+        app = _find_current_app()
     app = getattr(app, "_get_current_object", lambda: app)()
     with _lock:
         found = _installations.get(app)
         if found is None:
             found = _installations[app] = Installation(app)
         return found
+
+
+def _find_current_app() -> Celery:
+    """Celery's current app, unless that is the one it makes up in a thread that has none.
+
+    An app is current in the thread that made it. In the others Celery gives an app of its own,
+    with default settings: a signal there would go to a database that nobody meant.
+    """
+    app: Celery = current_app._get_current_object()  # noqa: SLF001 - how a Celery proxy is looked through
+    if app.main != "default" or app in _installations:
+        return app
+    others = [other for other in _get_active_apps() if other is not app]
+    if not others:
+        return app
+    installed = [other for other in others if other in _installations]
+    if len(installed) != 1:
+        raise OptionError(
+            "app", "no Celery app is current in this thread: pass app=, or call app.set_default()"
+        )
+    return installed[0]
 
 
 def is_installed_on(app: Celery) -> bool:

@@ -231,6 +231,8 @@ def snapshot(request: Any, task_name: str, serializer: str) -> Row:
         "type": type_,
         **{name: value for name, value in where.items() if value is not None},
     }
+    if request.is_eager:
+        envelope["eager"] = True
     return {"envelope": json.dumps(envelope), "body": data, **_shown(headers, where)}
 
 
@@ -285,20 +287,46 @@ def send(app: Celery, rows: Iterable[Row], resume_queue: str | None) -> set[str]
     """Send the jobs' own messages again; returns the ids that the broker took.
 
     What it did not take is logged and left to the sweep: the outcome is committed already.
+    A job that was started in eager mode goes on here and now.
     """
     sent: set[str] = set()
-    rows = list(rows)
-    if not rows:
+    to_publish = []
+    for row in rows:
+        if not json.loads(row["envelope"]).get("eager"):
+            to_publish.append(row)
+        elif _resume_inline(app, row):
+            sent.add(row["id"])
+    if not to_publish:
         return sent
     try:
         with app.producer_or_acquire() as producer:
-            for row in rows:
-                if _send_one(app, producer, row, resume_queue):
-                    sent.add(row["id"])
+            sent.update(
+                row["id"] for row in to_publish if _send_one(app, producer, row, resume_queue)
+            )
     except Exception:
-        ids = ", ".join(row["id"] for row in rows if row["id"] not in sent)
+        ids = ", ".join(row["id"] for row in to_publish if row["id"] not in sent)
         logger.warning("The broker is away; the sweep will send job %s", ids, exc_info=True)
     return sent
+
+
+def _resume_inline(app: Celery, row: Row) -> bool:
+    headers = json.loads(row["envelope"])["headers"]
+    try:
+        args, kwargs, embed = load_body(app, row)
+        app.tasks[row["task"]].apply(
+            args,
+            kwargs,
+            task_id=row["id"],
+            link=embed.get("callbacks"),
+            link_error=embed.get("errbacks"),
+            retries=headers.get("retries"),
+            headers={**headers, ATTEMPT_HEADER: row["attempt"]},
+            throw=False,
+        )
+    except Exception:
+        logger.exception("The eager job %s cannot go on in this process", row["id"])
+        return False
+    return True
 
 
 def _send_one(app: Celery, producer: Producer, row: Row, resume_queue: str | None) -> bool:
@@ -333,7 +361,7 @@ def _send_one(app: Celery, producer: Producer, row: Row, resume_queue: str | Non
 def job_from(app: Celery, row: Row, history: Sequence[Row] = ()) -> Job:
     """The snapshot that callers see of a row."""
     envelope = json.loads(row["envelope"])
-    args, kwargs = _arguments(app, row, envelope)
+    args, kwargs = _arguments(app, row)
     headers = envelope["headers"]
     decided = row["kind"] is not None
     succeeded = (row["answer"] or row["kind"]) == states.SUCCEEDED
@@ -369,25 +397,28 @@ def _entry(line: Row) -> HistoryEntry:
     return HistoryEntry(**{name: line[name] for name in kept}, details=line["details"] or {})
 
 
-def _arguments(app: Celery, row: Row, envelope: Mapping[str, Any]) -> tuple[Any, Any]:
+def _arguments(app: Celery, row: Row) -> tuple[Any, Any]:
     if "body" not in row:
         return None, None
-    content_type, _, encoding = envelope["type"].partition(";")
-    accept = prepare_accept_content(app.conf.accept_content)
     try:
-        args, kwargs, _embed = loads(row["body"], content_type, encoding, accept=accept)
+        args, kwargs, _embed = load_body(app, row)
     except (ContentDisallowed, DecodeError) as exc:
         logger.info("The arguments of job %s cannot be shown: %s", row["id"], exc)
         return None, None
     return args, kwargs
 
 
-def embed_of(app: Celery, row: Row) -> Mapping[str, Any]:
-    """What comes after the job: its callbacks, errbacks, chain and chord."""
+def load_body(app: Celery, row: Row) -> tuple[Any, Any, Mapping[str, Any]]:
+    """A kept message's args, kwargs, and what comes after: callbacks, errbacks, chain, chord.
+
+    Raises:
+        ContentDisallowed: This app does not accept the serializer.
+        DecodeError: The data does not fit it.
+    """
     content_type, _, encoding = json.loads(row["envelope"])["type"].partition(";")
     accept = prepare_accept_content(app.conf.accept_content)
-    _args, _kwargs, embed = loads(row["body"], content_type, encoding, accept=accept)
-    return embed or {}
+    args, kwargs, embed = loads(row["body"], content_type, encoding, accept=accept)
+    return args, kwargs, embed or {}
 
 
 def _shown_value(app: Celery, row: Row, column: str) -> Any:

@@ -34,13 +34,12 @@ from .errors import (
     NoCurrentJobError,
 )
 from .installation import Installation, installation_of
-from .store import write
+from .starting import Call, RowFirst, freeze, take_call_options, watch_options
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from .job import Job
-    from .store.database import Row
 
 logger = logging.getLogger("celery_external")
 
@@ -108,6 +107,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         """Check the settings as soon as the task belongs to an app."""
         super().on_bound(app)
         installation_of(app)
+        watch_options(app)
 
     # --- Hooks to override ---
 
@@ -171,21 +171,21 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
             kombu.exceptions.OperationalError: The broker is away; there is no row.
         """
         task_id = task_id or uuid()
-        options = _with_call_options(options)
-        link, link_error = _freeze(self.app, link), _freeze(self.app, link_error)
+        take_call_options(options)
+        link, link_error = freeze(self.app, link), freeze(self.app, link_error)
         if self.app.conf.task_always_eager:
             return super().apply_async(
                 args, kwargs, task_id, producer, link, link_error, shadow, **options
             )
         expires = options.pop("expires", self.expires)
-        call = _Call(self, task_id, expires, options)
+        call = Call(self, task_id, expires, options)
         connection = options.pop("connection", None)
         if connection is not None:
             producer = self.app.amqp.Producer(connection, auto_declare=False)
         with self.app.producer_or_acquire(producer) as real:
             try:
                 return super().apply_async(
-                    args, kwargs, task_id, _RowFirst(real, call), link, link_error, shadow,
+                    args, kwargs, task_id, RowFirst(real, call), link, link_error, shadow,
                     expires=None, **options,
                 )  # fmt: skip
             except BaseException as exc:
@@ -199,18 +199,33 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
 
         A signal then has Celery go on in the signalling process.
         """
-        options = _with_call_options(options)
+        take_call_options(options)
         result = super().apply(args, kwargs, **options)
         if isinstance(result.result, Parked):
             return ParkedResult(result.id, self.name)
         return result
 
-    def retry(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def retry(  # type: ignore[override]
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        exc: BaseException | None = None,
+        throw: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
+        **options: Any,
+    ) -> Any:
         """As Celery's; a job that was cancelled is not retried, whatever ``autoretry_for`` says."""
-        exc = kwargs.get("exc")
         if isinstance(exc, ExternalJobCancelled):
             raise exc
-        return super().retry(*args, **kwargs)
+        delivery = delivery_of(self.request)
+        if delivery is None or not self.request.is_eager:
+            return super().retry(args, kwargs, exc, throw, **options)
+        retry = super().retry(args, kwargs, exc, throw=False, **options)
+        headers = {**(self.request.headers or {})}
+        headers[message.ATTEMPT_HEADER] = delivery.retry_eagerly()
+        retry.sig.set(headers=headers)
+        if throw:
+            raise retry
+        return retry
 
     def resolve_options(self, request: Context) -> Options:
         """The options of the job that a request is for: the task's and the call's."""
@@ -325,186 +340,3 @@ def release_what_is_owed(sender: Any = None, **_kwargs: Any) -> None:
         delivery = delivery_of(sender.request)
         if delivery is not None:
             delivery.release()
-
-
-# --- A call, on its way to a row and a message ---------------------------------------------------
-
-
-def _with_call_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Move our options into the header in which they travel with the message."""
-    ours = {name: options.pop(name) for name in CALL_OPTIONS if name in options}
-    if ours:
-        headers = dict(options.get("headers") or {})
-        kept = headers.get(message.OPTIONS_HEADER) or {}
-        headers[message.OPTIONS_HEADER] = {**kept, **check_options(ours)}
-        options["headers"] = headers
-    return options
-
-
-def _freeze(app: Celery, callbacks: Any) -> Any:
-    """Give callbacks their ids now: should they be sent twice, it is the same task twice."""
-    if not callbacks:
-        return callbacks
-    frozen = []
-    for callback in maybe_list(callbacks):
-        signature = maybe_signature(callback, app=app, clone=True)
-        signature.freeze()
-        frozen.append(signature)
-    return frozen
-
-
-class _Call:
-    """One ``apply_async``: makes the row when Celery has made the message."""
-
-    def __init__(
-        self, task: ExternalTask, task_id: str, expires: Any, options: Mapping[str, Any]
-    ) -> None:
-        self._task = task
-        self._task_id = task_id
-        self._options = options
-        self._installation: Installation = installation_of(task.app)
-        self._expires = _expiry(task.app, expires)
-        self._own = _own_delivery(task_id)
-        self._row: Row | None = None
-        self._is_prepared = False
-        self._sends = False
-
-    def prepare(self, body: Any, publish: dict[str, Any]) -> bool:
-        """Write the row and mark the message with its attempt; False: nothing is to be sent."""
-        if not self._is_prepared:
-            self._sends = self._write(body, publish)
-            self._is_prepared = True
-        if self._row is not None:
-            publish["headers"][message.ATTEMPT_HEADER] = self._row["attempt"]
-        return self._sends
-
-    def _write(self, body: Any, publish: Mapping[str, Any]) -> bool:
-        task, app = self._task, self._task.app
-        route = message.undelayed_route(app, task.name, publish, self._options)
-        kept = message.take_apart(body, publish, route)
-        options = resolve_options(
-            task._checked_options,  # noqa: SLF001 - the class of this module
-            publish["headers"].get(message.OPTIONS_HEADER) or {},
-        )
-        start = {"task": task.name, **kept, **start_columns(options)}
-        wake_in = _seconds_until(app, publish["headers"].get("eta"))
-        timing = {**self._expires, "wake_in": wake_in + self._installation.settings.pending_grace}
-        try:
-            if self._own is not None:
-                return self._begin_next_attempt(self._own, start, timing)
-            return self._insert(start, timing)
-        except DatabaseUnavailableError:
-            if app.current_worker_task is None:
-                raise
-            # The task that is running must not fail for it.
-            logger.exception("Job %s has no row yet", self._task_id)
-            if self._own is not None:
-                # Its row says what to do next: the sweep, or the end of the lease.
-                self._row = None
-                return False
-            return True
-
-    def _insert(self, start: Row, timing: Mapping[str, Any]) -> bool:
-        namespace = self._installation.namespace
-        with self._installation.database.alone() as tx:
-            self._row = write.insert_job(
-                tx, namespace=namespace, job_id=self._task_id, start=start, **timing
-            )
-        if self._row is None:
-            with write.deciding(self._installation.database) as tx:
-                self._row = write.begin_next_attempt(
-                    tx,
-                    namespace=namespace,
-                    job_id=self._task_id,
-                    row=None,
-                    claim=None,
-                    start=start,
-                    state=states.PENDING,
-                    event="continued",
-                    **timing,
-                )
-        if self._row is None:
-            logger.info("Job %s exists already; it is not started again", self._task_id)
-        return self._row is not None
-
-    def _begin_next_attempt(self, own: Delivery, start: Row, timing: Mapping[str, Any]) -> bool:
-        is_retry = self._options.get("retries", 0) > own.request.retries
-        if is_retry:
-            start = {**start, "meta": None}
-        with write.deciding(self._installation.database) as tx:
-            self._row = write.begin_next_attempt(
-                tx,
-                namespace=self._installation.namespace,
-                job_id=self._task_id,
-                row=own.row,
-                claim=own.claim,
-                start=start,
-                state=states.RETRY if is_retry else states.PENDING,
-                event="retried" if is_retry else "replaced",
-                **timing,
-            )
-        if self._row is None:
-            logger.info("Job %s was completed meanwhile; no next attempt", self._task_id)
-            return False
-        own.finished = True
-        return True
-
-    def give_up(self, exc: BaseException) -> Any:
-        """The message could not be sent: take the row back, or leave it to the sweep."""
-        row = self._row
-        if row is None:
-            return None
-        try:
-            if self._own is not None and isinstance(exc, Exception):
-                logger.warning("Job %s will be sent by the sweep: %r", self._task_id, exc)
-                completion.leave_to_sweep(self._installation, row)
-                return self._task.AsyncResult(self._task_id)
-            if row["attempt"] == 1:
-                completion.take_back(self._installation, self._task_id)
-        except DatabaseUnavailableError:
-            logger.exception("Job %s has a row, and no message yet", self._task_id)
-        return None
-
-
-class _RowFirst:
-    """A kombu Producer that has the row written before it publishes the task's message."""
-
-    def __init__(self, producer: Any, call: _Call) -> None:
-        self._producer = producer
-        self._call = call
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._producer, name)
-
-    def publish(self, body: Any, **publish: Any) -> Any:
-        """Publish, unless it is a task message that the row says not to send."""
-        headers = publish.get("headers") or {}
-        # Celery publishes its "task-sent" event through the same producer.
-        if "task" in headers and "id" in headers and not self._call.prepare(body, publish):
-            return None
-        return self._producer.publish(body, **publish)
-
-
-def _own_delivery(task_id: str) -> Delivery | None:
-    """The delivery that starts its own job anew, if this call is made inside one."""
-    from celery import current_task  # noqa: PLC0415 - a proxy, looked up at the call
-
-    delivery = delivery_of(current_task.request) if current_task else None
-    return delivery if delivery is not None and delivery.job_id == task_id else None
-
-
-def _expiry(app: Celery, expires: Any) -> Mapping[str, Any]:
-    """``expires`` for the row: it is the deadline for a worker to take the job, no more."""
-    if expires is None:
-        return {"expires_in": None, "expires_at": None}
-    if isinstance(expires, (int, float)):
-        return {"expires_in": float(expires), "expires_at": None}
-    moment = maybe_make_aware(maybe_iso8601(expires), app.timezone)
-    return {"expires_in": None, "expires_at": moment}
-
-
-def _seconds_until(app: Celery, eta: str | None) -> float:
-    if not eta:
-        return 0.0
-    moment = maybe_make_aware(cast("datetime", maybe_iso8601(eta)), app.timezone)
-    return max(0.0, (moment - app.now()).total_seconds())

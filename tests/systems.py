@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from celery import Celery
 
 from celery_external import External, Job, JobNotFoundError, get_external, states
@@ -138,6 +139,13 @@ class System:
         with self.app.connection_for_read() as connection:
             queue = self.app.amqp.queues[job.queue](connection.default_channel)
             return queue.get(no_ack=True)
+
+    def execute(self, statement: str) -> None:
+        """Change the database behind the library's back, to let time pass."""
+        engine = sa.create_engine(self.env["DATABASE_URL"])
+        with engine.begin() as connection:
+            connection.execute(sa.text(statement))
+        engine.dispose()
 
     def close(self) -> None:
         """Let go of connections."""

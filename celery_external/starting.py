@@ -1,0 +1,227 @@
+"""How a call of an external task becomes a row and a message, in that order."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from celery import current_task
+from celery.canvas import maybe_signature
+from celery.utils.functional import maybe_list
+from celery.utils.time import maybe_iso8601, maybe_make_aware
+
+from . import completion, message, states
+from .config import CALL_OPTIONS, check_options, resolve_options
+from .delivery import Delivery, delivery_of, start_columns
+from .errors import DatabaseUnavailableError, OptionError
+from .installation import Installation, installation_of
+from .store import write
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from celery.app.task import Task
+
+    from .store.database import Row
+
+logger = logging.getLogger("celery_external")
+
+#: Marks Celery.send_task as watched already.
+_WATCHED = "_celery_external_watches"
+
+
+def take_call_options(options: dict[str, Any], names: tuple[str, ...] = CALL_OPTIONS) -> None:
+    """Move our options into the header in which they travel with the message.
+
+    Raises:
+        OptionError: An option's value cannot be used.
+    """
+    ours = {name: options.pop(name) for name in names if name in options}
+    if ours:
+        headers = dict(options.get("headers") or {})
+        kept = headers.get(message.OPTIONS_HEADER) or {}
+        headers[message.OPTIONS_HEADER] = {**kept, **check_options(ours)}
+        options["headers"] = headers
+
+
+def watch_options(app: Celery) -> None:
+    """Have ``send_task`` refuse our options for ordinary tasks, where Celery ignores them.
+
+    A task that is sent by a name unknown here keeps them: its worker may know it for external.
+    """
+    if getattr(app, _WATCHED, False):
+        return
+    send_task = app.send_task
+
+    @functools.wraps(send_task)
+    def watched(name: str, *args: Any, **options: Any) -> Any:
+        task = options.get("task_type") or (app.tasks.get(name) if app.finalized else None)
+        if task is None or is_external(task):
+            take_call_options(options)
+        else:
+            # `timeout` is kombu's here: how long to wait for the broker.
+            ours = [option for option in CALL_OPTIONS if option in options and option != "timeout"]
+            if ours:
+                raise OptionError(ours[0], f"is for external tasks, and {name} is not one")
+        return send_task(name, *args, **options)
+
+    app.send_task = watched  # type: ignore[method-assign]
+    setattr(app, _WATCHED, True)
+
+
+def is_external(task: Any) -> bool:
+    """Whether a task is one of ours (this module stands below the class)."""
+    return hasattr(task, "send_replacement")
+
+
+def freeze(app: Celery, callbacks: Any) -> Any:
+    """Give callbacks their ids now: should they be sent twice, it is the same task twice."""
+    if not callbacks:
+        return callbacks
+    frozen = []
+    for callback in maybe_list(callbacks):
+        signature = maybe_signature(callback, app=app, clone=True)
+        signature.freeze()
+        frozen.append(signature)
+    return frozen
+
+
+def own_delivery(task_id: str) -> Delivery | None:
+    """The delivery that starts its own job anew, if this call is made inside one."""
+    running = current_task._get_current_object()  # noqa: SLF001 - how a Celery proxy is looked through
+    delivery = None if running is None else delivery_of(running.request)
+    return delivery if delivery is not None and delivery.job_id == task_id else None
+
+
+class Call:
+    """One ``apply_async``: makes the row when Celery has made the message."""
+
+    def __init__(
+        self, task: Task[..., Any], task_id: str, expires: Any, options: Mapping[str, Any]
+    ) -> None:
+        self._task = task
+        self._task_id = task_id
+        self._options = options
+        self._installation: Installation = installation_of(task.app)
+        self._expires = _expiry(task.app, expires)
+        self._own = own_delivery(task_id)
+        self._row: Row | None = None
+        self._is_prepared = False
+        self._is_sent = False
+
+    def prepare(self, body: Any, publish: dict[str, Any]) -> bool:
+        """Write the row and mark the message with its attempt; False: nothing is to be sent."""
+        if not self._is_prepared:
+            self._is_sent = self._write(body, publish)
+            self._is_prepared = True
+        if self._row is not None:
+            publish["headers"][message.ATTEMPT_HEADER] = self._row["attempt"]
+        return self._is_sent
+
+    def _write(self, body: Any, publish: Mapping[str, Any]) -> bool:
+        app = self._task.app
+        start, timing = self._columns(body, publish)
+        try:
+            if self._own is not None:
+                return self._begin_next_attempt(self._own, start, timing)
+            return self._insert(start, timing)
+        except DatabaseUnavailableError:
+            if app.current_worker_task is None:
+                raise
+            # The task that is running must not fail for it. A new job gets its row at the
+            # trigger; the own job's row says what to do next: the sweep, or the lease's end.
+            logger.exception("Job %s cannot be written now", self._task_id)
+            return self._own is None
+
+    def _columns(self, body: Any, publish: Mapping[str, Any]) -> tuple[Row, Mapping[str, Any]]:
+        task, app = self._task, self._task.app
+        headers = publish["headers"]
+        route = message.undelayed_route(app, task.name, publish, self._options)
+        options = resolve_options(
+            task._checked_options,  # type: ignore[attr-defined]  # noqa: SLF001 - our own base's
+            headers.get(message.OPTIONS_HEADER) or {},
+        )
+        kept = message.take_apart(body, publish, route)
+        start = {"task": task.name, **kept, **start_columns(options)}
+        wait = _seconds_until(app, headers.get("eta"))
+        grace = self._installation.settings.pending_grace
+        return start, {**self._expires, "wake_in": wait + grace}
+
+    def _insert(self, start: Row, timing: Mapping[str, Any]) -> bool:
+        place: dict[str, Any] = {
+            "namespace": self._installation.namespace,
+            "job_id": self._task_id,
+            "start": start,
+            **timing,
+        }
+        database = self._installation.database
+        with database.alone() as tx:
+            self._row = write.insert_job(tx, **place)
+        if self._row is None:
+            with write.deciding(database) as tx:
+                self._row = write.begin_next_attempt(
+                    tx, **place, row=None, claim=None, state=states.PENDING, event="continued"
+                )
+        if self._row is None:
+            logger.info("Job %s exists already; it is not started again", self._task_id)
+        return self._row is not None
+
+    def _begin_next_attempt(self, own: Delivery, start: Row, timing: Mapping[str, Any]) -> bool:
+        is_retry = self._options.get("retries", 0) > own.request.retries
+        self._row = own.begin_next_attempt(start, timing, is_retry=is_retry)
+        if self._row is None:
+            logger.info("Job %s was completed meanwhile; no next attempt", self._task_id)
+        return self._row is not None
+
+    def give_up(self, exc: BaseException) -> Any:
+        """The message could not be sent: take the row back, or leave it to the sweep."""
+        row = self._row
+        if row is None:
+            return None
+        try:
+            if self._own is not None and isinstance(exc, Exception):
+                logger.warning("Job %s will be sent by the sweep: %r", self._task_id, exc)
+                completion.leave_to_sweep(self._installation, row)
+                return self._task.AsyncResult(self._task_id)
+            if row["attempt"] == 1:
+                completion.take_back(self._installation, self._task_id)
+        except DatabaseUnavailableError:
+            logger.exception("Job %s has a row, and no message yet", self._task_id)
+        return None
+
+
+class RowFirst:
+    """A kombu Producer that has the row written before it publishes the task's message."""
+
+    def __init__(self, producer: Any, call: Call) -> None:
+        self._producer = producer
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def publish(self, body: Any, **publish: Any) -> Any:
+        """Publish, unless it is a task message that the row says not to send."""
+        headers = publish.get("headers") or {}
+        # Celery publishes its "task-sent" event through the same producer.
+        if "task" in headers and "id" in headers and not self._call.prepare(body, publish):
+            return None
+        return self._producer.publish(body, **publish)
+
+
+def _expiry(app: Celery, expires: Any) -> Mapping[str, Any]:
+    """``expires`` for the row: it is the deadline for a worker to take the job, no more."""
+    if expires is None:
+        return {"expires_in": None, "expires_at": None}
+    if isinstance(expires, (int, float)):
+        return {"expires_in": float(expires), "expires_at": None}
+    return {"expires_in": None, "expires_at": _aware(app, expires)}
+
+
+def _seconds_until(app: Celery, eta: str | None) -> float:
+    return max(0.0, (_aware(app, eta) - app.now()).total_seconds()) if eta else 0.0
+
+
+def _aware(app: Celery, moment: Any) -> Any:
+    return maybe_make_aware(maybe_iso8601(moment), app.timezone)
