@@ -14,6 +14,7 @@ from . import completion, listing
 from .completion import JobLike
 from .installation import Installation, installation_of, is_installed_on
 from .job import Failed, Job, Page, Receipt, Succeeded
+from .starting import watch_options
 from .sweep import Sweeper, ensure_scheduled, sweep
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class External:
 
     def __init__(self, app: Celery | None = None) -> None:
         self._installation: Installation = installation_of(app)
+        watch_options(self._installation.app)
 
     @property
     def app(self) -> Celery:

@@ -7,9 +7,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,15 +158,29 @@ def upgrade(url: str) -> None:
 
 
 @pytest.fixture
-def idle_system(
+def make_system(
     broker_url: str, result_url: str, database_url: str, tmp_path: Path
-) -> Iterator[System]:
+) -> Iterator[Callable[..., System]]:
+    """Makes apps with servers of their own, without a worker, on both databases."""
+    with ExitStack() as made:
+
+        def make(**conf: Any) -> System:
+            system = System(
+                broker_url=broker_url,
+                result_url=result_url,
+                database_url=database_url,
+                scratch=tmp_path,
+                conf=conf,
+            )
+            return made.enter_context(closing(system))
+
+        yield make
+
+
+@pytest.fixture
+def idle_system(make_system: Callable[..., System]) -> System:
     """An app with servers of its own, without a worker, on both databases."""
-    made = System(
-        broker_url=broker_url, result_url=result_url, database_url=database_url, scratch=tmp_path
-    )
-    with closing(made):
-        yield made
+    return make_system()
 
 
 @contextmanager

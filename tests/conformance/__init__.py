@@ -1,0 +1,1 @@
+"""The conformance suite: an external task in an ordinary one's place changes nothing."""

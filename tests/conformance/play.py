@@ -1,0 +1,303 @@
+"""Plays canvases on one worker, both kinds of each at the same time, and says what was seen."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
+from celery.result import AsyncResult, GroupResult, ResultBase
+
+from celery_external import External, Job, get_external, states
+from tests.conformance.cases import Case, Steps
+from tests.conformance.combinations import Combination
+from tests.conformance.facts import EXTERNAL, KINDS, ORDINARY, answer, show
+from tests.processes import Worker
+from tests.waiting import wait_for
+
+APP = "tests.conformance.app"
+TIMEOUT = 100.0
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(slots=True)
+class Canvas:
+    """One canvas, started."""
+
+    case: Case
+    kind: str
+    result: ResultBase
+    scratch: Path
+    signalled: list[Job] = field(default_factory=list)
+
+    @property
+    def run(self) -> str:
+        """What its tasks call it."""
+        return name_run(self.case, self.kind)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What its tasks wrote down until now."""
+        path = self.scratch / f"{self.run}.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def next_signal(self) -> str | None:
+        """The name of the job that is to be signalled next."""
+        done = len(self.signalled)
+        signals = self.case.signals if self.kind == EXTERNAL else ()
+        return signals[done] if done < len(signals) else None
+
+    @property
+    def ended(self) -> set[str]:
+        """The names of the tasks and errbacks that have ended."""
+        return {event["name"] for event in self.events if _is_end(event)}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of one canvas.
+
+    Attributes:
+        facts: What must be the same of both kinds.
+        jobs: The external jobs' names, states and whether they are settled.
+        log: What the worker logged of it.
+    """
+
+    facts: Mapping[str, Any]
+    jobs: Sequence[tuple[str, str, bool]]
+    log: str
+
+
+class Stage:
+    """A worker with its app, and the app here."""
+
+    def __init__(self, combination: Combination, env: Mapping[str, str]) -> None:
+        self.combination = combination
+        self.scratch = Path(env["SCRATCH"])
+        self.worker = Worker(APP, env=env, concurrency=combination.processes)
+        self.app = load_app(env)
+        self.external: External = get_external(self.app)
+
+    def play(self, cases: Sequence[Case]) -> dict[str, Seen]:
+        """Start all the canvases, signal what parks, wait for every end, and look."""
+        with self.worker:
+            canvases = [self._start(case, kind) for case in cases for kind in KINDS]
+            left = list(canvases)
+            wait_for(
+                lambda: not self._advance(left), timeout=TIMEOUT, what=f"{self.combination} to end"
+            )
+            wait_for(self._is_idle, what=f"the worker of {self.combination} to be idle")
+            seen = {canvas.run: self._look_at(canvas) for canvas in canvases}
+        return seen
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self.app.close()
+        self.external._installation.database.dispose()  # noqa: SLF001 - the tests' own clean-up
+
+    def _start(self, case: Case, kind: str) -> Canvas:
+        steps = Steps(self.app, name_run(case, kind), kind)
+        with self._header_errbacks(on=case.header_errbacks):
+            result = case.build(steps).apply_async()
+        return Canvas(case, kind, result, self.scratch)
+
+    @contextmanager
+    def _header_errbacks(self, *, on: bool) -> Iterator[None]:
+        """Celery reads the setting where the canvas is built, and warns of its default."""
+        self.app.conf.task_allow_error_cb_on_chord_header = on
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            yield
+        self.app.conf.task_allow_error_cb_on_chord_header = False
+
+    # --- Going on ---
+
+    def _advance(self, left: list[Canvas]) -> list[str]:
+        """Give each canvas its next signal, if that is due; returns what is still under way."""
+        parked = {
+            (job.meta["run"], job.meta["name"]): job
+            for job in self.external.find_jobs(state=states.PARKED, limit=1000)
+        }
+        for canvas in left:
+            self._signal_next(canvas, parked)
+        left[:] = [canvas for canvas in left if not self._is_done(canvas)]
+        return [
+            f"{canvas.run}: next signal {canvas.next_signal}, "
+            f"missing {sorted(canvas.case.ends - canvas.ended)}"
+            for canvas in left
+        ]
+
+    def _signal_next(self, canvas: Canvas, parked: Mapping[tuple[str, str], Job]) -> None:
+        name = canvas.next_signal
+        if name is None or not self._is_handed_on(canvas):
+            return
+        found = parked.get((canvas.run, name))
+        if found is None:
+            return
+        job = self.external.get_job(found)
+        assert job.args is not None
+        assert job.kwargs is not None
+        tries = [signalled.meta["name"] for signalled in canvas.signalled].count(name)
+        try:
+            value = answer(name, job.args, job.kwargs.get("does"), tries)
+        except Exception as exc:  # noqa: BLE001 - whatever the case has the task raise
+            self.external.signal_failed(job, exc, attempt=job.attempt)
+        else:
+            self.external.signal_succeeded(job, value, attempt=job.attempt)
+        canvas.signalled.append(job)
+
+    def _is_handed_on(self, canvas: Canvas) -> bool:
+        """Whether Celery has been told of the last signal: the order of two is certain then."""
+        if not canvas.signalled:
+            return True
+        last = canvas.signalled[-1]
+        now = self.external.get_job(last)
+        return now.attempt > last.attempt or now.settled
+
+    def _is_done(self, canvas: Canvas) -> bool:
+        if canvas.next_signal is not None or not canvas.case.ends <= canvas.ended:
+            return False
+        if not self._is_handed_on(canvas):
+            return False
+        has_result = self.combination.has_results and canvas.case.keeps_result
+        return not has_result or canvas.result.ready()
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is left that could still write something down."""
+        for _ in range(2):  # a message may be on its way from the broker to the worker
+            inspect = self.app.control.inspect(
+                destination=[self.worker.hostname], timeout=10, limit=1
+            )
+            for found in (inspect.reserved(), inspect.scheduled(), inspect.active()):
+                if found is None or any(found.values()):
+                    return False
+            with self.app.connection_for_read() as connection:
+                queue = connection.default_channel.queue_declare("celery", passive=True)
+                if queue.message_count:
+                    return False
+        return True
+
+    # --- Looking ---
+
+    def _look_at(self, canvas: Canvas) -> Seen:
+        names = _names_of(canvas)
+        facts: dict[str, Any] = {"events": _events_by_name(canvas)}
+        if canvas.case.is_sequential and self.combination.processes == 1:
+            facts["order"] = [f"{event['name']} {event['event']}" for event in canvas.events]
+        if self.combination.has_results:
+            facts["result"] = self._look_at_result(canvas.result)
+            if canvas.case.keeps_result:
+                facts["get"] = _get(canvas.result)
+        if self.combination.has_shared_results:
+            facts["tasks"] = {
+                name: self._look_at_task(self.app.AsyncResult(task_id))
+                for task_id, name in names.items()
+            }
+        jobs = self.external.find_jobs(meta={"run": canvas.run}, order="created", limit=100)
+        return Seen(
+            facts=_Labels(canvas, names).put_on(show(facts)),
+            jobs=[(job.meta["name"], job.state, job.settled) for job in jobs],
+            log="\n".join(
+                line
+                for line in self.worker.log().splitlines()
+                if any(task_id in line for task_id in [*names, *(job.id for job in jobs)])
+            ),
+        )
+
+    def _look_at_result(self, result: ResultBase | None) -> Any:
+        """The tree of results that the caller holds."""
+        if result is None:
+            return None
+        parent = self._look_at_result(result.parent)
+        if isinstance(result, GroupResult):
+            members = [self._look_at_result(member) for member in result.results]
+            return {"group": members, "parent": parent}
+        assert isinstance(result, AsyncResult)
+        return {"id": result.id, **self._look_at_task(result), "parent": parent}
+
+    def _look_at_task(self, result: AsyncResult[Any]) -> dict[str, Any]:
+        seen = {"state": result.state, "value": result.result}
+        return {**seen, "children": [_outline(child) for child in result.children or ()]}
+
+
+def load_app(env: Mapping[str, str]) -> Celery:
+    """The app's module, loaded anew with other settings."""
+    os.environ.update(env)
+    sys.modules.pop(APP, None)
+    app: Celery = importlib.import_module(APP).app
+    return app
+
+
+def name_run(case: Case, kind: str) -> str:
+    """What the tasks of a canvas call it."""
+    return f"{case}.{kind}"
+
+
+def _is_end(event: Mapping[str, Any]) -> bool:
+    if event["event"] == "after_return":
+        return bool(event["status"] != states.RETRY)
+    return bool(event["event"] == "errback")
+
+
+def _get(result: ResultBase) -> Any:
+    """What a caller gets or is raised."""
+    try:
+        return {"got": result.get(timeout=10)}
+    except Exception as exc:  # noqa: BLE001 - whatever the canvas raises
+        return exc
+
+
+def _outline(result: ResultBase) -> Any:
+    if isinstance(result, GroupResult):
+        return [_outline(member) for member in result.results]
+    assert isinstance(result, AsyncResult)
+    return result.id
+
+
+def _names_of(canvas: Canvas) -> dict[str, str]:
+    """The names of the tasks by id; a task that replaces another one has the same id."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for event in canvas.events:
+        if event["id"] is not None and event["name"] not in names[event["id"]]:
+            names[event["id"]].append(event["name"])
+    return {task_id: "=".join(found) for task_id, found in names.items()}
+
+
+def _events_by_name(canvas: Canvas) -> dict[str, list[Any]]:
+    """What happened to each task, in order; tasks side by side have no order between them."""
+    events: dict[str, list[Any]] = defaultdict(list)
+    for event in canvas.events:
+        events[event["name"]].append(event)
+    return dict(sorted(events.items()))
+
+
+class _Labels:
+    """Puts names in the place of what differs from run to run."""
+
+    def __init__(self, canvas: Canvas, names: Mapping[str, str]) -> None:
+        self._canvas = canvas
+        self._names = names
+
+    def put_on(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {self.put_on(key): self.put_on(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.put_on(item) for item in value]
+        return self._label(value) if isinstance(value, str) else value
+
+    def _label(self, text: str) -> str:
+        text = UUID.sub(lambda found: f"<{self._names.get(found[0], 'id')}>", text)
+        text = text.replace(self._canvas.run, "<run>")
+        return text.replace(f"{EXTERNAL}.", f"{ORDINARY}.")

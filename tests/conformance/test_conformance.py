@@ -1,0 +1,34 @@
+"""A canvas with an external task is the same as with an ordinary one in its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from celery_external import states
+from tests.conformance.cases import CASES, Case
+from tests.conformance.combinations import COMBINATIONS, Combination
+from tests.conformance.conftest import Play
+from tests.conformance.facts import EXTERNAL, ORDINARY
+from tests.conformance.play import name_run
+from tests.conformance.table import why_not
+
+POSSIBLE = [
+    pytest.param(combination, case, id=f"{combination}-{case}")
+    for combination in COMBINATIONS
+    for case in CASES
+    if why_not(combination, case) is None
+]
+
+
+@pytest.mark.timeout(240)  # the first test of a combination plays all of its canvases
+@pytest.mark.parametrize(("combination", "case"), POSSIBLE)
+def test_external_is_as_ordinary(
+    combination: Combination, case: Case, play: Play, request: pytest.FixtureRequest
+) -> None:
+    seen = play(combination)
+    ordinary, external = (seen[name_run(case, kind)] for kind in (ORDINARY, EXTERNAL))
+    for kind, one in ((ORDINARY, ordinary), (EXTERNAL, external)):
+        request.node.add_report_section("call", f"worker, {kind}", one.log)
+    assert external.facts == ordinary.facts
+    assert not ordinary.jobs
+    assert {job for job in external.jobs if not job[2]} == set()
