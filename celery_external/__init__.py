@@ -12,7 +12,7 @@ from .api import (
     signal_progress,
     signal_succeeded,
 )
-from .delivery import current_job
+from .current import current_job
 from .errors import (
     DatabaseUnavailableError,
     EagerCanvasError,

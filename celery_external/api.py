@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from .completion import JobLike
 from .extension import get_external
 from .job import Job, Page, Receipt
+from .naming import JobLike
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 
 from celery.signals import beat_init, worker_ready, worker_shutting_down
 
-from . import completion, listing
-from .completion import JobLike
+from . import completion, listing, steering
 from .installation import Installation, installation_of, is_installed_on
 from .job import Failed, Job, Page, Receipt, Succeeded
+from .naming import JobLike
 from .starting import watch_options
 from .sweep import Sweeper, ensure_scheduled, sweep
 
@@ -120,7 +120,7 @@ class External:
             JobAlreadyCompletedError: The job is not open any more.
             StaleAttemptError: ``attempt`` is over.
         """
-        completion.report_progress(
+        steering.report_progress(
             self._installation, job, current, total, message, attempt=attempt
         )
 
@@ -164,7 +164,7 @@ class External:
             JobNotFoundError: There is no such job.
             RerunRefusedError: It runs or succeeded, or is a member of a failed chord.
         """
-        return completion.rerun(self._installation, job, by=by, reason=reason)
+        return steering.rerun(self._installation, job, by=by, reason=reason)
 
     def extend_job(
         self,
@@ -192,7 +192,7 @@ class External:
             JobAlreadyCompletedError: The job is not open any more.
             StaleAttemptError: ``attempt`` is over.
         """
-        return completion.extend(
+        return steering.extend(
             self._installation,
             job,
             timeout=timeout,
@@ -208,7 +208,7 @@ class External:
         Raises:
             JobNotFoundError: There is no such job.
         """
-        return completion.get(self._installation, job)
+        return steering.get(self._installation, job)
 
     def find_jobs(
         self,

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from . import message, states
+from . import states
 from .config import check_json, check_labels, check_text
 from .errors import OptionError
 from .job import Page
 from .store import read
+from .view import job_from
 
 if TYPE_CHECKING:
     from .installation import Installation
@@ -42,7 +43,7 @@ def find(
         # One more than asked for tells whether there is a next page.
         rows = read.find(tx, installation.namespace, checked, order, limit + 1, place)
     shown = rows[:limit]
-    jobs = tuple(message.job_from(installation.app, row) for row in shown)
+    jobs = tuple(job_from(installation.app, row) for row in shown)
     is_last = len(rows) <= limit
     column = f"{name}_at"
     return Page(jobs, None if is_last else _write_place(order, shown[-1][column], shown[-1]["id"]))

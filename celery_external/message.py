@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kombu.exceptions import ContentDisallowed, DecodeError, EncodeError
-from kombu.serialization import dumps, loads, prepare_accept_content, registry
+from kombu.serialization import loads, prepare_accept_content, registry
 from kombu.utils import json
 
-from . import states
-from .config import check_text
-from .errors import ExternalJobFailed, OptionError, UnserializableError
-from .job import Failed, HistoryEntry, Job, Progress, Succeeded
+from .payload import serialize
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -47,123 +41,6 @@ _SEND_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "inte
 
 #: The beginning of the exchanges through which Celery delays messages on quorum queues.
 _DELAYED_EXCHANGE = "celery_delayed"
-
-
-# --- Payloads -------------------------------------------------------------------------------------
-
-
-def dump(app: Celery, value: Any, what: str) -> tuple[bytes, str]:
-    """Serialize as the app serializes results; returns the bytes and their type.
-
-    Raises:
-        UnserializableError: The serializer refuses the value.
-    """
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is not None and isinstance(value, pydantic.BaseModel):
-        value = value.model_dump(mode="json")
-    return serialize(value, app.conf.result_serializer, what)
-
-
-def serialize(value: Any, serializer: str, what: str) -> tuple[bytes, str]:
-    """Serialize with a named serializer; returns the bytes and their type.
-
-    Raises:
-        UnserializableError: The serializer refuses the value.
-    """
-    try:
-        content_type, encoding, data = dumps(value, serializer)
-    except (EncodeError, TypeError, ValueError, RecursionError) as exc:
-        raise UnserializableError(what, serializer, str(exc)) from exc
-    if isinstance(data, str):
-        data = data.encode(encoding)
-    return data, f"{content_type};{encoding}"
-
-
-def load(app: Celery, data: bytes | None, type_: str | None) -> Any:
-    """The value that :func:`dump` serialized.
-
-    Raises:
-        ContentDisallowed: This app does not accept the serializer.
-        DecodeError: The data does not fit it.
-    """
-    if data is None or type_ is None:
-        return None
-    content_type, _, encoding = type_.partition(";")
-    accept = [*app.conf.accept_content, *(app.conf.result_accept_content or ())]
-    return loads(data, content_type, encoding, accept=prepare_accept_content(accept))
-
-
-def encode_outcome(app: Celery, outcome: Succeeded | Failed, note: str | None = None) -> Row:
-    """The columns that an outcome is kept in; ``note`` is a person's reason.
-
-    Raises:
-        UnserializableError: The serializer refuses the result.
-        OptionError: The reason is no text that both databases keep.
-    """
-    if isinstance(outcome, Succeeded):
-        data, type_ = dump(app, outcome.result, "result")
-        return outcome_columns(states.SUCCEEDED, reason=note, outcome=data, outcome_type=type_)
-    if not isinstance(outcome, Failed):
-        raise OptionError("outcome", f"must be Succeeded(...) or Failed(...), not {outcome!r}")
-    if isinstance(outcome.reason, BaseException):
-        return encode_exception(app, outcome.reason)
-    return outcome_columns(states.FAILED, reason=check_text("reason", outcome.reason))
-
-
-def encode_exception(app: Celery, exc: BaseException) -> Row:
-    """The columns of a failure that is an exception.
-
-    Where the serializer cannot carry it, ExternalJobFailed will stand for it.
-    """
-    if type(exc) is ExternalJobFailed:
-        return outcome_columns(states.FAILED, reason=as_text(exc.reason))
-    reason = as_text(f"{type(exc).__name__}: {exc}")
-    try:
-        prepared = app.backend.prepare_exception(exc, app.conf.result_serializer)
-        data, type_ = serialize(prepared, app.conf.result_serializer, "exception")
-        carried = app.backend.exception_to_python(load(app, data, type_))
-    except Exception:  # noqa: BLE001 - whatever an exception's own code raises when it is rebuilt
-        logger.info("%s cannot be serialized; ExternalJobFailed stands for it", reason)
-        return outcome_columns(states.FAILED, reason=reason)
-    if type(carried) is not type(exc):
-        return outcome_columns(states.FAILED, reason=reason)
-    return outcome_columns(states.FAILED, reason=reason, outcome=data, outcome_type=type_)
-
-
-def outcome_columns(
-    kind: str,
-    *,
-    reason: str | None,
-    outcome: bytes | None = None,
-    outcome_type: str | None = None,
-) -> Row:
-    """The columns of an outcome, its state with them."""
-    return {
-        "kind": kind,
-        "state": states.STATE_OF_OUTCOME[kind],
-        "reason": reason,
-        "outcome": outcome,
-        "outcome_type": outcome_type,
-    }
-
-
-def decode_exception(app: Celery, row: Row) -> BaseException:
-    """What a failed job raises."""
-    payload = load(app, row["outcome"], row["outcome_type"])
-    if payload is not None:
-        exc = app.backend.exception_to_python(payload)
-        # Celery makes up a class where it finds none: nobody could catch that by name.
-        if isinstance(exc, BaseException) and type(exc).__module__ != "celery.backends.base":
-            return exc
-    return ExternalJobFailed(row["reason"] or "")
-
-
-def as_text(value: object) -> str:
-    """A text that every database keeps, whatever it was made of."""
-    return str(value).replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
-
-
-# --- Messages -------------------------------------------------------------------------------------
 
 
 def take_apart(body: Any, publish: Mapping[str, Any], route: Mapping[str, Any] | None) -> Row:
@@ -245,6 +122,19 @@ def snapshot_body(request: Any, serializer: str) -> tuple[bytes, str]:
         "chord": request.chord,
     }
     return serialize((request.args, request.kwargs, embed), serializer, "arguments")
+
+
+def load_body(app: Celery, row: Row) -> tuple[Any, Any, Mapping[str, Any]]:
+    """A kept message's args, kwargs, and what comes after: callbacks, errbacks, chain, chord.
+
+    Raises:
+        ContentDisallowed: This app does not accept the serializer.
+        DecodeError: The data does not fit it.
+    """
+    content_type, _, encoding = json.loads(row["envelope"])["type"].partition(";")
+    accept = prepare_accept_content(app.conf.accept_content)
+    args, kwargs, embed = loads(row["body"], content_type, encoding, accept=accept)
+    return args, kwargs, embed or {}
 
 
 def serializer_of(row: Row) -> str:
@@ -353,77 +243,3 @@ def _send_one(app: Celery, producer: Producer, row: Row, resume_queue: str | Non
         return False
     producer.publish(row["body"], retry=True, retry_policy=_SEND_POLICY, **arguments)
     return True
-
-
-# --- Rows as jobs ---------------------------------------------------------------------------------
-
-
-def job_from(app: Celery, row: Row, history: Sequence[Row] = ()) -> Job:
-    """The snapshot that callers see of a row."""
-    envelope = json.loads(row["envelope"])
-    args, kwargs = _arguments(app, row)
-    headers = envelope["headers"]
-    decided = row["kind"] is not None
-    succeeded = (row["answer"] or row["kind"]) == states.SUCCEEDED
-    # These are columns and attributes by the same name.
-    same = ("id", "namespace", "task", "state", "attempt", "shadow", "meta", "reference", "queue",
-            "root_id", "parent_id", "group_id", "created_at", "started_at", "parked_at", "deadline",
-            "completed_at", "completed_by", "kind", "reason", "sends")  # fmt: skip
-    return Job(
-        **{name: row[name] for name in same},
-        settled=decided and row["wake_at"] is None,
-        stuck=row["sends"] > MAX_SENDS,
-        labels=tuple(row["labels"]),
-        args=args,
-        kwargs=kwargs,
-        argsrepr=headers.get("argsrepr"),
-        kwargsrepr=headers.get("kwargsrepr"),
-        result=_shown_value(app, row, "outcome") if succeeded else None,
-        trigger_result=_shown_value(app, row, "trigger_result"),
-        progress=_progress(row["progress"]),
-        history=tuple(_entry(line) for line in history),
-    )
-
-
-
-def _progress(kept: Mapping[str, Any] | None) -> Progress | None:
-    if kept is None:
-        return None
-    return Progress(**{**kept, "at": datetime.fromisoformat(kept["at"])})
-
-
-def _entry(line: Row) -> HistoryEntry:
-    kept = ("event", "attempt", "at", "by", "reason")
-    return HistoryEntry(**{name: line[name] for name in kept}, details=line["details"] or {})
-
-
-def _arguments(app: Celery, row: Row) -> tuple[Any, Any]:
-    if "body" not in row:
-        return None, None
-    try:
-        args, kwargs, _embed = load_body(app, row)
-    except (ContentDisallowed, DecodeError) as exc:
-        logger.info("The arguments of job %s cannot be shown: %s", row["id"], exc)
-        return None, None
-    return args, kwargs
-
-
-def load_body(app: Celery, row: Row) -> tuple[Any, Any, Mapping[str, Any]]:
-    """A kept message's args, kwargs, and what comes after: callbacks, errbacks, chain, chord.
-
-    Raises:
-        ContentDisallowed: This app does not accept the serializer.
-        DecodeError: The data does not fit it.
-    """
-    content_type, _, encoding = json.loads(row["envelope"])["type"].partition(";")
-    accept = prepare_accept_content(app.conf.accept_content)
-    args, kwargs, embed = loads(row["body"], content_type, encoding, accept=accept)
-    return args, kwargs, embed or {}
-
-
-def _shown_value(app: Celery, row: Row, column: str) -> Any:
-    try:
-        return load(app, row[column], row[f"{column}_type"])
-    except (ContentDisallowed, DecodeError) as exc:
-        logger.info("The %s of job %s cannot be shown: %s", column, row["id"], exc)
-        return None

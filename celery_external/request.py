@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
@@ -11,11 +10,12 @@ from celery.utils.functional import maybe_list
 from celery.worker import state
 from celery.worker.request import Request
 
-from . import completion, message, states
-from .delivery import Parked, attempt_of
+from . import completion, message, payload, states
+from .delivery import attempt_of
 from .errors import ExternalError
 from .installation import installation_of
 from .store import read, write
+from .trigger import Parked
 
 logger = logging.getLogger("celery_external")
 
@@ -99,13 +99,13 @@ class ExternalRequest(Request):
             # The user asked Celery to deliver it again; the row still says STARTED.
             self.reject(requeue=True)
             return
-        self._lose(f"The process that ran the trigger is gone: {message.as_text(exc)}")
+        self._lose(f"The process that ran the trigger is gone: {payload.as_text(exc)}")
         self.acknowledge()
 
     def _lose(self, reason: str) -> None:
         """A trigger that was running is lost; an outcome that was being handed on stays owed."""
         installation = installation_of(self.app)
-        outcome = message.outcome_columns(states.LOST, reason=reason)
+        outcome = payload.outcome_columns(states.LOST, reason=reason)
         logger.error("Job %s[%s]: %s", self.name, self.id, reason)
         try:
             with installation.database.alone() as tx:

@@ -12,11 +12,12 @@ from celery.canvas import maybe_signature
 from celery.utils.functional import maybe_list
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 
-from . import completion, message, states
+from . import message, states
 from .config import CALL_OPTIONS, check_options, resolve_options
 from .delivery import Delivery, delivery_of, start_columns
 from .errors import DatabaseUnavailableError, OptionError
 from .installation import Installation, installation_of
+from .steering import send_soon
 from .store import write
 
 if TYPE_CHECKING:
@@ -182,10 +183,11 @@ class Call:
         try:
             if self._own is not None and isinstance(exc, Exception):
                 logger.warning("Job %s will be sent by the sweep: %r", self._task_id, exc)
-                completion.leave_to_sweep(self._installation, row)
+                send_soon(self._installation, row)
                 return self._task.AsyncResult(self._task_id)
             if row["attempt"] == 1:
-                completion.take_back(self._installation, self._task_id)
+                with self._installation.database.alone() as tx:
+                    write.delete_unsent(tx, self._installation.namespace, self._task_id)
         except DatabaseUnavailableError:
             logger.exception("Job %s has a row, and no message yet", self._task_id)
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import current_app, shared_task
 
-from . import message, signals, states
+from . import message, payload, signals, states
 from .delivery import overdue_outcome, wait_before_repeat
 from .errors import ExternalError
 from .installation import installation_of
@@ -61,7 +61,7 @@ def _handle(installation: Installation, tx: Transaction, due: list[Row]) -> list
     to_send: list[Row] = []
     grace = installation.settings.resume_grace
     for (kind, reason), ids in ends.items():
-        columns = message.outcome_columns(kind, reason=reason)
+        columns = payload.outcome_columns(kind, reason=reason)
         rows = write.expire(tx, installation.namespace, ids, columns, grace)
         for row in rows:
             logger.warning("Job %s[%s] %s: %s", row["task"], row["id"], kind, reason)

@@ -6,35 +6,34 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
-from celery import Task, states as celery_states
+from billiard.einfo import ExceptionInfo
+from celery import Task
+from celery import states as celery_states
 from celery.app.task import Context
 from celery.app.trace import TraceInfo, trace_ok_t
-from celery.canvas import Signature, maybe_signature
+from celery.canvas import Signature
 from celery.exceptions import Ignore
 from celery.result import EagerResult
 from celery.signals import task_postrun
 from celery.utils import uuid
-from celery.utils.functional import maybe_list
-from celery.utils.time import maybe_iso8601, maybe_make_aware
 
-from billiard.einfo import ExceptionInfo
-
-from . import completion, message, states
+from . import message, states
 from .backend import SettlingBackend, Undelivered
 from .config import CALL_OPTIONS, DEFAULT_TRIGGER_TIMEOUT, Options, check_options, resolve_options
-from .delivery import CurrentJob, Delivery, Parked, delivery_of, execute, start_columns
+from .current import CurrentJob
+from .delivery import delivery_of
 from .errors import (
-    DatabaseUnavailableError,
     EagerCanvasError,
     ExternalJobCancelled,
     ExternalJobTimedOut,
     NoCurrentJobError,
 )
-from .installation import Installation, installation_of
+from .installation import installation_of
+from .outcome import replace
 from .starting import Call, RowFirst, freeze, take_call_options, watch_options
+from .trigger import Parked, execute
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -254,7 +253,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
     def on_replace(self, sig: Signature) -> Any:
         """Keep the replacement in the row before it is sent, so that it cannot be lost."""
         delivery = delivery_of(self.request)
-        return super().on_replace(sig) if delivery is None else delivery.replace(sig)
+        return super().on_replace(sig) if delivery is None else replace(delivery, sig)
 
     def send_replacement(self, sig: Signature) -> NoReturn:
         """Celery's own end of ``replace``."""

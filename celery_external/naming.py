@@ -1,0 +1,71 @@
+"""How callers name jobs, and what they may say about them: checked before anything is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+from uuid import UUID
+
+from celery.result import AsyncResult
+
+from .config import MAX_JOB_ID_LENGTH, check_text
+from .errors import JobNotFoundError, OptionError
+from .job import Job
+from .store import read
+
+if TYPE_CHECKING:
+    from .installation import Installation
+    from .store.database import Row
+
+#: How people name a job: its id, or whatever carries it.
+JobLike: TypeAlias = str | UUID | AsyncResult | Job
+
+
+def require_row(installation: Installation, job_id: str) -> Row:
+    """The job's row.
+
+    Raises:
+        JobNotFoundError: There is none.
+    """
+    with installation.database.alone() as tx:
+        row = read.get(tx, installation.namespace, job_id)
+    if row is None:
+        raise JobNotFoundError(job_id, installation.namespace, installation.database_name)
+    return row
+
+
+def known_id(installation: Installation, job: JobLike) -> str:
+    """The id that was meant, if it can be one: a database need not be asked about the others."""
+    job_id = id_of(job)
+    try:
+        check_text("job", job_id)
+    except OptionError:
+        is_possible = False
+    else:
+        is_possible = 0 < len(job_id) <= MAX_JOB_ID_LENGTH
+    if not is_possible:
+        raise JobNotFoundError(job_id, installation.namespace, installation.database_name)
+    return job_id
+
+
+def id_of(job: JobLike) -> str:
+    """The id behind whatever a caller names a job by."""
+    if isinstance(job, (Job, AsyncResult)):
+        job = job.id
+    if isinstance(job, UUID):
+        job = str(job)
+    if not isinstance(job, str):
+        raise OptionError("job", f"must be a task id, an AsyncResult or a Job, not {job!r}")
+    return job
+
+
+def check_note(name: str, value: str | None) -> str | None:
+    """A person's text for the history, or None."""
+    return None if value is None else check_text(name, value)
+
+
+def check_attempt(attempt: int | None) -> None:
+    """Refuse what is no attempt."""
+    if attempt is None:
+        return
+    if not isinstance(attempt, int) or isinstance(attempt, bool) or not 0 < attempt < 1 << 31:
+        raise OptionError("attempt", f"must be a number from 1, not {attempt!r}")

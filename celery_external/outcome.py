@@ -1,0 +1,122 @@
+"""An outcome on its way to Celery: returned or raised, answered or replaced by another step."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from celery.exceptions import Ignore, Reject, Retry
+from kombu.exceptions import ContentDisallowed, DecodeError
+
+from . import message, payload, states
+from .delivery import Delivery, Superseded
+from .errors import ExternalJobCancelled, ExternalJobTimedOut, TriggerLostError
+from .job import Succeeded
+from .store import write
+
+if TYPE_CHECKING:
+    from .store.database import Row
+
+logger = logging.getLogger("celery_external")
+
+
+def hand_on(delivery: Delivery) -> Any:
+    """Return or raise the outcome in the row; Celery's tracer does the rest."""
+    try:
+        if delivery.kind == states.TIMED_OUT:
+            _answer_timeout(delivery)
+        return _return_or_raise(delivery)
+    except (ContentDisallowed, DecodeError) as exc:
+        logger.exception("The outcome of job %s cannot be read here", delivery.job_id)
+        delivery.release()
+        raise Superseded(f"its outcome cannot be read: {exc}") from None
+
+
+def _return_or_raise(delivery: Delivery) -> Any:
+    app, row = delivery.task.app, delivery.row
+    reason = row["reason"] or ""
+    match delivery.kind:
+        case states.SUCCEEDED:
+            return payload.load(app, row["outcome"], row["outcome_type"])
+        case states.FAILED:
+            raise payload.decode_exception(app, row)
+        case states.TIMED_OUT:
+            raise ExternalJobTimedOut(reason)
+        case states.LOST:
+            raise TriggerLostError(reason)
+        case states.CANCELLED:
+            raise ExternalJobCancelled(reason)
+        case states.CONTINUED:
+            kept = payload.load(app, row["outcome"], row["outcome_type"])
+            _send_replacement(delivery, app.signature(kept))
+        case kind:
+            raise Superseded(f"this version knows no outcome {kind!r}")
+
+
+def _answer_timeout(delivery: Delivery) -> None:
+    """Ask the task once what a timeout means, and keep the answer before handing it on."""
+    try:
+        answer = delivery.hooks.on_timeout(delivery.job())
+    except (Ignore, Reject, Retry):
+        raise
+    except ExternalJobTimedOut:
+        return
+    except Exception as exc:
+        logger.exception("on_timeout of job %s raised", delivery.job_id)
+        columns = payload.encode_exception(delivery.task.app, exc)
+    else:
+        columns = _encode_answer(delivery, answer)
+    with write.deciding(delivery.installation.database) as tx:
+        row = write.answer_timeout(tx, delivery.row, delivery.claim, columns)
+    if row is None:
+        raise delivery.leave()
+    delivery.row = row
+
+
+def _encode_answer(delivery: Delivery, answer: Any) -> Row:
+    app = delivery.task.app
+    if not (isinstance(answer, dict) and "subtask_type" in answer):
+        return payload.encode_outcome(app, Succeeded(answer), note=delivery.row["reason"])
+    delivery.is_preparing = True
+    try:
+        return _continuation(delivery, delivery.task.replace(app.signature(answer)))
+    finally:
+        delivery.is_preparing = False
+
+
+# --- Another step in the job's place ----------------------------------------------------------------
+
+
+def replace(delivery: Delivery, sig: Any) -> Any:
+    """A trigger goes on as another step (``Task.replace``): keep it, then send it.
+
+    ``sig`` has the job's id and place in the canvas already.
+    """
+    if delivery.is_preparing:
+        return sig
+    if delivery.decide_own(_continuation(delivery, sig)):
+        _send_replacement(delivery, sig)
+    if not delivery.claim_early_outcome():
+        raise delivery.leave()
+    return hand_on(delivery)
+
+
+def _continuation(delivery: Delivery, sig: Any) -> Row:
+    serializer = message.serializer_of(delivery.row)
+    data, type_ = payload.serialize(dict(sig), serializer, "replacement")
+    return payload.outcome_columns(
+        states.CONTINUED, reason=f"Replaced by {sig}", outcome=data, outcome_type=type_
+    )
+
+
+def _send_replacement(delivery: Delivery, sig: Any) -> NoReturn:
+    try:
+        delivery.hooks.send_replacement(sig)
+    except Ignore:
+        delivery.settle()
+        raise
+    except Exception as exc:
+        logger.exception("Job %s cannot be replaced now; it will be tried again", delivery.job_id)
+        delivery.release()
+        raise Superseded(f"its replacement could not be sent: {exc}") from None
+    raise AssertionError("Task.on_replace always raises")

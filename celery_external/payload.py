@@ -1,0 +1,133 @@
+"""Results and failures: serialized as the app serializes results, and back."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from kombu.exceptions import EncodeError
+from kombu.serialization import dumps, loads, prepare_accept_content
+
+from . import states
+from .config import check_text
+from .errors import ExternalJobFailed, OptionError, UnserializableError
+from .job import Failed, Succeeded
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from .store.database import Row
+
+logger = logging.getLogger("celery_external")
+
+
+def dump(app: Celery, value: Any, what: str) -> tuple[bytes, str]:
+    """Serialize as the app serializes results; returns the bytes and their type.
+
+    Raises:
+        UnserializableError: The serializer refuses the value.
+    """
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(value, pydantic.BaseModel):
+        value = value.model_dump(mode="json")
+    return serialize(value, app.conf.result_serializer, what)
+
+
+def serialize(value: Any, serializer: str, what: str) -> tuple[bytes, str]:
+    """Serialize with a named serializer; returns the bytes and their type.
+
+    Raises:
+        UnserializableError: The serializer refuses the value.
+    """
+    try:
+        content_type, encoding, data = dumps(value, serializer)
+    except (EncodeError, TypeError, ValueError, RecursionError) as exc:
+        raise UnserializableError(what, serializer, str(exc)) from exc
+    if isinstance(data, str):
+        data = data.encode(encoding)
+    return data, f"{content_type};{encoding}"
+
+
+def load(app: Celery, data: bytes | None, type_: str | None) -> Any:
+    """The value that :func:`dump` serialized.
+
+    Raises:
+        ContentDisallowed: This app does not accept the serializer.
+        DecodeError: The data does not fit it.
+    """
+    if data is None or type_ is None:
+        return None
+    content_type, _, encoding = type_.partition(";")
+    accept = [*app.conf.accept_content, *(app.conf.result_accept_content or ())]
+    return loads(data, content_type, encoding, accept=prepare_accept_content(accept))
+
+
+def encode_outcome(app: Celery, outcome: Succeeded | Failed, note: str | None = None) -> Row:
+    """The columns that an outcome is kept in; ``note`` is a person's reason.
+
+    Raises:
+        UnserializableError: The serializer refuses the result.
+        OptionError: The reason is no text that both databases keep.
+    """
+    if isinstance(outcome, Succeeded):
+        data, type_ = dump(app, outcome.result, "result")
+        return outcome_columns(states.SUCCEEDED, reason=note, outcome=data, outcome_type=type_)
+    if not isinstance(outcome, Failed):
+        raise OptionError("outcome", f"must be Succeeded(...) or Failed(...), not {outcome!r}")
+    if isinstance(outcome.reason, BaseException):
+        return encode_exception(app, outcome.reason)
+    return outcome_columns(states.FAILED, reason=check_text("reason", outcome.reason))
+
+
+def encode_exception(app: Celery, exc: BaseException) -> Row:
+    """The columns of a failure that is an exception.
+
+    Where the serializer cannot carry it, ExternalJobFailed will stand for it.
+    """
+    if type(exc) is ExternalJobFailed:
+        return outcome_columns(states.FAILED, reason=as_text(exc.reason))
+    reason = as_text(f"{type(exc).__name__}: {exc}")
+    try:
+        prepared = app.backend.prepare_exception(exc, app.conf.result_serializer)
+        data, type_ = serialize(prepared, app.conf.result_serializer, "exception")
+        carried = app.backend.exception_to_python(load(app, data, type_))
+    except Exception:  # noqa: BLE001 - whatever an exception's own code raises when it is rebuilt
+        logger.info("%s cannot be serialized; ExternalJobFailed stands for it", reason)
+        return outcome_columns(states.FAILED, reason=reason)
+    if type(carried) is not type(exc):
+        return outcome_columns(states.FAILED, reason=reason)
+    return outcome_columns(states.FAILED, reason=reason, outcome=data, outcome_type=type_)
+
+
+def outcome_columns(
+    kind: str,
+    *,
+    reason: str | None,
+    outcome: bytes | None = None,
+    outcome_type: str | None = None,
+) -> Row:
+    """The columns of an outcome, its state with them."""
+    return {
+        "kind": kind,
+        "state": states.STATE_OF_OUTCOME[kind],
+        "reason": reason,
+        "outcome": outcome,
+        "outcome_type": outcome_type,
+    }
+
+
+def decode_exception(app: Celery, row: Row) -> BaseException:
+    """What a failed job raises."""
+    payload = load(app, row["outcome"], row["outcome_type"])
+    if payload is not None:
+        exc = app.backend.exception_to_python(payload)
+        # Celery makes up a class where it finds none: nobody could catch that by name.
+        if isinstance(exc, BaseException) and type(exc).__module__ != "celery.backends.base":
+            return exc
+    return ExternalJobFailed(row["reason"] or "")
+
+
+def as_text(value: object) -> str:
+    """A text that every database keeps, whatever it was made of."""
+    return str(value).replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
