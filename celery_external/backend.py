@@ -23,8 +23,9 @@ logger = logging.getLogger("celery_external")
 class Undelivered(Reject):
     """Leaves Celery's tracer without a trace: the outcome stays owed, the sweep sends it again."""
 
-    def __init__(self, reason: object = None) -> None:
-        super().__init__(reason, requeue=False)
+    def __init__(self, problem: BaseException) -> None:
+        super().__init__(repr(problem), requeue=False)
+        self.problem = problem
 
 
 class SettlingBackend:
@@ -57,7 +58,7 @@ class SettlingBackend:
         if delivery is not None:
             delivery.settle()
 
-    def mark_as_failure(  # noqa: PLR0913 - Celery's signature
+    def mark_as_failure(  # noqa: PLR0917 - Celery's signature
         self,
         task_id: str,
         exc: BaseException,
@@ -67,7 +68,7 @@ class SettlingBackend:
         call_errbacks: bool = True,  # noqa: FBT001, FBT002
         state: str = celery_states.FAILURE,
     ) -> None:
-        """Store a failure and call the errbacks, if it is this job's failure; then it is settled."""
+        """Store a failure and call the errbacks, if it is this job's; then it is settled."""
         delivery = delivery_of(request)
         if delivery is not None and not delivery.may_fail_with(exc):
             raise self._undelivered(delivery, exc) from exc

@@ -96,7 +96,8 @@ def signal_many(
     """Record many outcomes in one statement; a refused one is a Receipt with an ``error``."""
     by = check_note("by", by)
     encoded = {
-        known_id(installation, job): payload.encode_outcome(installation.app, outcome) for job, outcome in outcomes
+        known_id(installation, job): payload.encode_outcome(installation.app, outcome)
+        for job, outcome in outcomes
     }
     given = [(job_id, None, columns) for job_id, columns in encoded.items()]
     with write.deciding(installation.database) as tx:
@@ -201,9 +202,7 @@ def refuse(
             details={"kind": encoded["kind"], "error": payload.as_text(error)},
         )
     logger.warning("Refused: %s", error)
-    signals.signal_refused.send(
-        installation.app, job=job_from(installation.app, row), error=error
-    )
+    signals.signal_refused.send(installation.app, job=job_from(installation.app, row), error=error)
     raise error
 
 

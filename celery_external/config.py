@@ -17,6 +17,8 @@ MAX_LABELS = 32
 MAX_LABEL_LENGTH = 255
 MAX_REFERENCE_LENGTH = 255
 MAX_JOB_ID_LENGTH = 255
+#: Of meta: how deep JSON may be nested.
+MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +63,29 @@ def read_settings(conf: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: naming the setting; also for a name that nobody reads.
     """
-    found: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for key in conf:
         name = str(key).lower().removeprefix("celery_")
-        if name.startswith(PREFIX):
-            found[name] = conf[key]
+        if name in KNOWN:
+            given[name.removeprefix(PREFIX)] = _check_setting(name, conf[key])
+        elif name.startswith(PREFIX):
+            raise SettingsError(name, f"there is no such setting{_did_you_mean(name)}")
         else:
             _refuse_misspelling(str(key), name)
-    for name in found:
-        if name not in KNOWN:
-            raise SettingsError(name, f"there is no such setting{_did_you_mean(name)}")
-    given = {name.removeprefix(PREFIX): value for name, value in found.items()}
-    if given.get("database_url") is None:
-        given.pop("database_url", None)
-    for name in ("namespace", "database_url"):
-        if name in given and not (isinstance(given[name], str) and given[name]):
-            raise SettingsError(PREFIX + name, f"must be a text, not {given[name]!r}")
-    for name in ("resume_queue", "sweep_queue"):
-        if given.get(name) is not None and not isinstance(given[name], str):
-            raise SettingsError(PREFIX + name, f"must be a queue's name, not {given[name]!r}")
-    for name in ("sweep_interval", "resume_grace", "pending_grace"):
-        if name in given:
-            given[name] = _positive_setting(PREFIX + name, given[name])
-    if not isinstance(given.get("sweep_in_worker", False), bool):
-        value = given["sweep_in_worker"]
-        raise SettingsError("external_sweep_in_worker", f"must be True or False, not {value!r}")
-    return Settings(**given)
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _check_setting(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in {"external_sweep_interval", "external_resume_grace", "external_pending_grace"}:
+        return _positive_setting(name, value)
+    if name == "external_sweep_in_worker":
+        if not isinstance(value, bool):
+            raise SettingsError(name, f"must be True or False, not {value!r}")
+    elif not (isinstance(value, str) and value):
+        raise SettingsError(name, f"must be a text, not {value!r}")
+    return value
 
 
 def _refuse_misspelling(key: str, name: str) -> None:
@@ -243,41 +242,38 @@ def check_meta(value: object) -> dict[str, Any]:
         return {}
     if not isinstance(value, Mapping):
         raise OptionError("meta", f"must be a mapping, not {value!r}")
-    return {check_meta_key(key): check_json("meta", item) for key, item in value.items()}
+    checked: dict[str, Any] = check_json("meta", value)
+    return checked
 
 
 def check_meta_key(key: object) -> str:
     """A text that both databases can keep."""
-    if not isinstance(key, str):
-        raise OptionError("meta", f"keys must be texts, not {key!r}")
-    return check_text("meta", key)
+    return _check_key("meta", key)
 
 
 def check_json(name: str, value: Any, depth: int = 0) -> Any:
     """``value`` if it is JSON that every database keeps as it is; raises OptionError otherwise."""
-    max_depth = 64
-    if depth > max_depth:
-        raise OptionError(name, f"is nested deeper than {max_depth}")
-    if value is None or isinstance(value, bool):
-        return value
+    if depth > MAX_DEPTH:
+        raise OptionError(name, f"is nested deeper than {MAX_DEPTH}")
     if isinstance(value, str):
         return check_text(name, value)
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise OptionError(name, f"{value!r} is not JSON")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise OptionError(name, f"{value!r} is not JSON")
+    if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (list, tuple)):
         return [check_json(name, item, depth + 1) for item in value]
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise OptionError(name, f"keys must be texts, not {key!r}")
         return {
-            check_text(name, key): check_json(name, item, depth + 1) for key, item in value.items()
+            _check_key(name, key): check_json(name, item, depth + 1) for key, item in value.items()
         }
     raise OptionError(name, f"{type(value).__name__} is not JSON: {value!r}")
+
+
+def _check_key(name: str, key: object) -> str:
+    if not isinstance(key, str):
+        raise OptionError(name, f"keys must be texts, not {key!r}")
+    return check_text(name, key)
 
 
 def check_text(name: str, value: object) -> str:

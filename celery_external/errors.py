@@ -220,4 +220,3 @@ class ExternalJobCancelled(ExternalError):  # noqa: N818 - see ExternalJobFailed
 
     def __str__(self) -> str:
         return self.reason
-

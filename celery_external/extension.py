@@ -120,9 +120,7 @@ class External:
             JobAlreadyCompletedError: The job is not open any more.
             StaleAttemptError: ``attempt`` is over.
         """
-        steering.report_progress(
-            self._installation, job, current, total, message, attempt=attempt
-        )
+        steering.report_progress(self._installation, job, current, total, message, attempt=attempt)
 
     def signal_many(
         self, outcomes: Iterable[tuple[JobLike, Succeeded | Failed]], *, by: str | None = None
@@ -285,7 +283,7 @@ def get_external(app: Celery | None = None) -> External:
     return external
 
 
-# --- Where the app tells us of its processes --------------------------------------------------------
+# --- Where the app tells us of its processes ------------------------------------------------------
 
 
 @beat_init.connect

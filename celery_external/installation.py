@@ -6,10 +6,9 @@ import logging
 import threading
 import weakref
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from celery import current_app
-from celery._state import _get_active_apps
+from celery import _state
 
 from . import migrations, schema
 from .config import Settings, read_settings
@@ -37,12 +36,14 @@ class Installation:
 
     @property
     def app(self) -> Celery:
+        """The Celery app."""
         app = self._app()
         assert app is not None  # noqa: S101 - the app owns the installation
         return app
 
     @property
     def namespace(self) -> str:
+        """Which of the database's jobs are this app's."""
         return self.settings.namespace
 
     @cached_property
@@ -91,11 +92,12 @@ def installation_of(app: Celery | None = None) -> Installation:
     """
     if app is None:
         app = _find_current_app()
-    app = getattr(app, "_get_current_object", lambda: app)()
+    # A proxy (celery.current_app) is looked through: the app itself is the key.
+    key: Celery = getattr(app, "_get_current_object", lambda: app)()
     with _lock:
-        found = _installations.get(app)
+        found = _installations.get(key)
         if found is None:
-            found = _installations[app] = Installation(app)
+            found = _installations[key] = Installation(key)
         return found
 
 
@@ -105,10 +107,12 @@ def _find_current_app() -> Celery:
     An app is current in the thread that made it. In the others Celery gives an app of its own,
     with default settings: a signal there would go to a database that nobody meant.
     """
-    app: Celery = current_app._get_current_object()  # noqa: SLF001 - how a Celery proxy is looked through
+    app: Celery = _state.get_current_app()
     if app.main != "default" or app in _installations:
         return app
-    others = [other for other in _get_active_apps() if other is not app]
+    # There is no public list of the apps that a process has.
+    active = _state._get_active_apps()  # type: ignore[attr-defined]  # noqa: SLF001
+    others = [other for other in active if other is not app]
     if not others:
         return app
     installed = [other for other in others if other in _installations]
@@ -116,10 +120,9 @@ def _find_current_app() -> Celery:
         raise OptionError(
             "app", "no Celery app is current in this thread: pass app=, or call app.set_default()"
         )
-    return installed[0]
+    return cast("Celery", installed[0])
 
 
 def is_installed_on(app: Celery) -> bool:
     """Whether anything of this app has used the package."""
     return app in _installations
-

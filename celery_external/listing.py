@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,9 @@ def find(
     name = order.removeprefix("-") if isinstance(order, str) else None
     if name not in read.ORDERS:
         orders = ", ".join(read.ORDERS)
-        raise OptionError("order", f"must be one of {orders}, or one with - before it, not {order!r}")
+        raise OptionError(
+            "order", f"must be one of {orders}, or one with - before it, not {order!r}"
+        )
     if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
         raise OptionError("limit", f"must be a number from 1 to {MAX_LIMIT}, not {limit!r}")
     checked = {key: value for pair in filters.items() for key, value in _check_filter(*pair)}
@@ -50,31 +52,54 @@ def find(
 
 
 def _check_filter(name: str, value: Any) -> list[tuple[str, Any]]:
+    """The filter as the store takes it; none for None."""
     if value is None:
         return []
-    if name == "labels":
-        return [(name, list(check_labels(value)))]
-    if name == "meta":
-        return [(name, check_json(name, value))]
-    if name == "settled":
-        if not isinstance(value, bool):
-            raise OptionError(name, f"must be True or False, not {value!r}")
-        return [("settled" if value else "unsettled", True)]
-    if name == "state" and value not in states.ALL_STATES:
+    check = _CHECKS.get(name)
+    if check is None:
+        raise OptionError(name, f"is no filter; there are {', '.join(sorted(_CHECKS))}")
+    checked = check(name, value)
+    return [("settled" if value else "unsettled", True) if name == "settled" else (name, checked)]
+
+
+def _check_labels(_name: str, value: Any) -> list[str]:
+    return list(check_labels(value))
+
+
+def _check_bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise OptionError(name, f"must be True or False, not {value!r}")
+    return value
+
+
+def _check_state(name: str, value: Any) -> str:
+    if value not in states.ALL_STATES:
         known = ", ".join(sorted(states.ALL_STATES))
         raise OptionError(name, f"must be one of {known}, not {value!r}")
-    if name in read.TIMES:
-        if not isinstance(value, datetime) or value.tzinfo is None:
-            raise OptionError(name, f"must be an aware datetime, not {value!r}")
-        return [(name, value.astimezone(UTC))]
-    if name == "attempt":
-        if not isinstance(value, int):
-            raise OptionError(name, f"must be a number, not {value!r}")
-        return [(name, value)]
-    if name in read.EQUAL:
-        return [(name, check_text(name, value))]
-    known = ", ".join(sorted({*read.EQUAL, *read.TIMES, "labels", "meta", "settled"}))
-    raise OptionError(name, f"is no filter; there are {known}")
+    return str(value)
+
+
+def _check_time(name: str, value: Any) -> datetime:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise OptionError(name, f"must be an aware datetime, not {value!r}")
+    return value.astimezone(UTC)
+
+
+def _check_number(name: str, value: Any) -> int:
+    if not isinstance(value, int):
+        raise OptionError(name, f"must be a number, not {value!r}")
+    return value
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(read.EQUAL, check_text),
+    **dict.fromkeys(read.TIMES, _check_time),
+    "attempt": _check_number,
+    "labels": _check_labels,
+    "meta": check_json,
+    "settled": _check_bool,
+    "state": _check_state,
+}
 
 
 def _write_place(order: str, moment: datetime, job_id: str) -> str:

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kombu.serialization import loads, prepare_accept_content, registry
+from kombu import serialization
+from kombu.serialization import loads, prepare_accept_content
 from kombu.utils import json
 
 from .payload import serialize
@@ -140,7 +141,7 @@ def load_body(app: Celery, row: Row) -> tuple[Any, Any, Mapping[str, Any]]:
 def serializer_of(row: Row) -> str:
     """The name of the serializer that a kept message was written with."""
     content_type = json.loads(row["envelope"])["type"].partition(";")[0]
-    name: str = registry.type_to_name[content_type]
+    name: str = serialization.registry.type_to_name[content_type]  # type: ignore[attr-defined]
     return name
 
 
@@ -161,14 +162,15 @@ def undelayed_route(
     exchange = publish.get("exchange")
     if not str(getattr(exchange, "name", exchange)).startswith(_DELAYED_EXCHANGE):
         return None
-    given = {name: options[name] for name in ("queue", "exchange", "routing_key") if name in options}
+    named = ("queue", "exchange", "routing_key")
+    given = {name: options[name] for name in named if name in options}
     route = app.amqp.router.route(given, task)
-    queue = route.get("queue")
+    queue: Any = route.get("queue")
     if queue is not None and queue.exchange.type == "direct":
         return {"exchange": "", "routing_key": queue.name}
-    named = route.get("exchange") or queue.exchange
+    towards = route.get("exchange") or queue.exchange
     return {
-        "exchange": getattr(named, "name", named),
+        "exchange": getattr(towards, "name", towards),
         "routing_key": route.get("routing_key") or queue.routing_key,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 from celery.result import AsyncResult
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .store.database import Row
 
 #: How people name a job: its id, or whatever carries it.
-JobLike: TypeAlias = str | UUID | AsyncResult | Job
+JobLike: TypeAlias = "str | UUID | AsyncResult[Any] | Job"
 
 
 def require_row(installation: Installation, job_id: str) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import ContentDisallowed, DecodeError
@@ -48,7 +48,7 @@ def _return_or_raise(delivery: Delivery) -> Any:
             raise ExternalJobCancelled(reason)
         case states.CONTINUED:
             kept = payload.load(app, row["outcome"], row["outcome_type"])
-            _send_replacement(delivery, app.signature(kept))
+            return _send_replacement(delivery, app.signature(kept))
         case kind:
             raise Superseded(f"this version knows no outcome {kind!r}")
 
@@ -84,7 +84,7 @@ def _encode_answer(delivery: Delivery, answer: Any) -> Row:
         delivery.is_preparing = False
 
 
-# --- Another step in the job's place ----------------------------------------------------------------
+# --- Another step in the job's place --------------------------------------------------------------
 
 
 def replace(delivery: Delivery, sig: Any) -> Any:
@@ -94,8 +94,11 @@ def replace(delivery: Delivery, sig: Any) -> Any:
     """
     if delivery.is_preparing:
         return sig
+    if delivery.request.is_eager:
+        # Celery runs it here and now, and has its result.
+        return Succeeded(delivery.hooks.send_replacement(sig))
     if delivery.decide_own(_continuation(delivery, sig)):
-        _send_replacement(delivery, sig)
+        return _send_replacement(delivery, sig)
     if not delivery.claim_early_outcome():
         raise delivery.leave()
     return hand_on(delivery)
@@ -109,9 +112,10 @@ def _continuation(delivery: Delivery, sig: Any) -> Row:
     )
 
 
-def _send_replacement(delivery: Delivery, sig: Any) -> NoReturn:
+def _send_replacement(delivery: Delivery, sig: Any) -> Any:
     try:
-        delivery.hooks.send_replacement(sig)
+        # In eager mode it returns the replacement's result, otherwise it raises Ignore.
+        return delivery.hooks.send_replacement(sig)
     except Ignore:
         delivery.settle()
         raise
@@ -119,4 +123,3 @@ def _send_replacement(delivery: Delivery, sig: Any) -> NoReturn:
         logger.exception("Job %s cannot be replaced now; it will be tried again", delivery.job_id)
         delivery.release()
         raise Superseded(f"its replacement could not be sent: {exc}") from None
-    raise AssertionError("Task.on_replace always raises")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kombu.exceptions import EncodeError
 from kombu.serialization import dumps, loads, prepare_accept_content
@@ -41,12 +41,11 @@ def serialize(value: Any, serializer: str, what: str) -> tuple[bytes, str]:
         UnserializableError: The serializer refuses the value.
     """
     try:
-        content_type, encoding, data = dumps(value, serializer)
+        content_type, encoding, dumped = dumps(value, serializer)
     except (EncodeError, TypeError, ValueError, RecursionError) as exc:
         raise UnserializableError(what, serializer, str(exc)) from exc
-    if isinstance(data, str):
-        data = data.encode(encoding)
-    return data, f"{content_type};{encoding}"
+    data: bytes | str = dumped
+    return data.encode(encoding) if isinstance(data, str) else data, f"{content_type};{encoding}"
 
 
 def load(app: Celery, data: bytes | None, type_: str | None) -> Any:
@@ -89,7 +88,7 @@ def encode_exception(app: Celery, exc: BaseException) -> Row:
         return outcome_columns(states.FAILED, reason=as_text(exc.reason))
     reason = as_text(f"{type(exc).__name__}: {exc}")
     try:
-        prepared = app.backend.prepare_exception(exc, app.conf.result_serializer)
+        prepared = app.backend.prepare_exception(cast("Exception", exc), app.conf.result_serializer)
         data, type_ = serialize(prepared, app.conf.result_serializer, "exception")
         carried = app.backend.exception_to_python(load(app, data, type_))
     except Exception:  # noqa: BLE001 - whatever an exception's own code raises when it is rebuilt

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 
-from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from billiard.einfo import (  # type: ignore[attr-defined]
+    ExceptionInfo,
+    ExceptionWithTraceback,
+)
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.utils.functional import maybe_list
 from celery.worker import state
 from celery.worker.request import Request
 
 from . import completion, message, payload, states
-from .delivery import attempt_of
 from .errors import ExternalError
 from .installation import installation_of
 from .store import read, write
@@ -85,7 +87,8 @@ class ExternalRequest(Request):
             super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
     def _on_time_limit(self, seconds: float) -> None:
-        if self.task.acks_late and not self.task.acks_on_timeout:
+        may_ack = self.task.acks_on_timeout  # type: ignore[attr-defined]
+        if self.task.acks_late and not may_ack:
             # The user asked Celery to deliver it again; the row still says STARTED.
             self.reject(requeue=True)
             return
@@ -112,7 +115,7 @@ class ExternalRequest(Request):
                 row = read.get(tx, installation.namespace, self.id)
             if row is None or row["state"] != states.STARTED or row["kind"] is not None:
                 return
-            if attempt_of(self._context) not in {None, row["attempt"]}:
+            if self._attempt() not in {None, row["attempt"]}:
                 return
             with write.deciding(installation.database) as tx:
                 lost = write.decide_lost(

@@ -22,16 +22,19 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """The column's type."""
         if dialect.name == "sqlite":
             return dialect.type_descriptor(sa.Text())
         return dialect.type_descriptor(sa.DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
+        """On the way in."""
         if value is None or dialect.name != "sqlite":
             return value
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        """On the way out."""
         if value is None:
             return None
         if isinstance(value, str):
@@ -47,14 +50,17 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """The column's type."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(postgresql.JSONB(none_as_null=True))
         return dialect.type_descriptor(sa.Text())
 
     def bind_processor(self, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+        """On the way in."""
         return lambda value: None if value is None else json.dumps(value, ensure_ascii=False)
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002
+        """On the way out."""
         return lambda value: json.loads(value) if isinstance(value, str) else value
 
 
@@ -97,9 +103,11 @@ job = sa.Table(
     sa.Column("reference", sa.Text),
     sa.Column("trigger_result", sa.LargeBinary),
     sa.Column("trigger_result_type", sa.Text),
-    # Seconds a parked job may go without a progress signal, and when they will be over.
+    # Seconds a parked job may go without a progress signal.
     sa.Column("heartbeat_timeout", sa.Float),
-    sa.Column("heartbeat_due", UtcDateTime),
+    # When the state is over by itself: no worker, no end of the trigger, no heartbeat. `wake_at`
+    # is this or the deadline, whichever is earlier; kept apart so that a deadline can be moved.
+    sa.Column("due_at", UtcDateTime),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime),
     sa.Column("deadline", UtcDateTime),

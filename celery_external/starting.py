@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from celery import current_task
+from celery import _state
 from celery.canvas import maybe_signature
 from celery.utils.functional import maybe_list
 from celery.utils.time import maybe_iso8601, maybe_make_aware
@@ -57,7 +57,8 @@ def watch_options(app: Celery) -> None:
 
     @functools.wraps(send_task)
     def watched(name: str, *args: Any, **options: Any) -> Any:
-        task = options.get("task_type") or (app.tasks.get(name) if app.finalized else None)
+        is_known = app.finalized  # type: ignore[attr-defined]  # celery-types lacks it
+        task = options.get("task_type") or (app.tasks.get(name) if is_known else None)
         if task is None or is_external(task):
             take_call_options(options)
         else:
@@ -82,7 +83,7 @@ def freeze(app: Celery, callbacks: Any) -> Any:
         return callbacks
     frozen = []
     for callback in maybe_list(callbacks):
-        signature = maybe_signature(callback, app=app, clone=True)
+        signature: Any = maybe_signature(callback, app=app, clone=True)
         signature.freeze()
         frozen.append(signature)
     return frozen
@@ -90,7 +91,7 @@ def freeze(app: Celery, callbacks: Any) -> Any:
 
 def own_delivery(task_id: str) -> Delivery | None:
     """The delivery that starts its own job anew, if this call is made inside one."""
-    running = current_task._get_current_object()  # noqa: SLF001 - how a Celery proxy is looked through
+    running = _state.get_current_task()
     delivery = None if running is None else delivery_of(running.request)
     return delivery if delivery is not None and delivery.job_id == task_id else None
 
@@ -226,4 +227,5 @@ def _seconds_until(app: Celery, eta: str | None) -> float:
 
 
 def _aware(app: Celery, moment: Any) -> Any:
-    return maybe_make_aware(maybe_iso8601(moment), app.timezone)
+    parsed: Any = maybe_iso8601(moment)
+    return maybe_make_aware(parsed, app.timezone)

@@ -104,7 +104,7 @@ def _wait(installation: Installation, row: Row) -> float | None:
     return wait_before_repeat(settings.pending_grace, row["sends"] + 1)
 
 
-# --- Who runs it ------------------------------------------------------------------------------------
+# --- Who runs it ----------------------------------------------------------------------------------
 
 
 def ensure_scheduled(app: Celery, scheduler: Scheduler) -> None:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar, cast
 
 from billiard.einfo import ExceptionInfo
 from celery import Task
@@ -49,6 +49,8 @@ class _Unset:
 
 
 _UNSET: Final = _Unset()
+
+TimedOutHook = TypeVar("TimedOutHook", bound="Callable[[Job], Any]")
 
 
 class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from Celery 5.7 only
@@ -126,9 +128,9 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
             return self.timeout_result
         raise ExternalJobTimedOut(job.reason or "")
 
-    def timed_out(self, hook: Callable[[Job], Any]) -> Callable[[Job], Any]:
+    def timed_out(self, hook: TimedOutHook) -> TimedOutHook:
         """Decorator: ``@render.timed_out`` makes a function the ``on_timeout`` of a task."""
-        type(self)._timed_out_hook = staticmethod(hook)  # type: ignore[assignment]
+        self._timed_out_hook = hook
         return hook
 
     # --- What a trigger uses ---
@@ -147,7 +149,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
 
     # --- Starting ---
 
-    def apply_async(  # type: ignore[override]
+    def apply_async(  # noqa: PLR0917 - Celery's signature
         self,
         args: Any = None,
         kwargs: Any = None,
@@ -184,8 +186,8 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         with self.app.producer_or_acquire(producer) as real:
             try:
                 return super().apply_async(
-                    args, kwargs, task_id, RowFirst(real, call), link, link_error, shadow,
-                    expires=None, **options,
+                    args, kwargs, task_id, cast("Any", RowFirst(real, call)), link, link_error,
+                    shadow, expires=cast("Any", None), **options,
                 )  # fmt: skip
             except BaseException as exc:
                 result = call.give_up(exc)
@@ -193,7 +195,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
                     raise
                 return result
 
-    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> EagerResult:  # type: ignore[override]
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> EagerResult[Any]:  # type: ignore[override]
         """Run the trigger here; a parked job is an EagerResult in state PARKED.
 
         A signal then has Celery go on in the signalling process.
@@ -208,7 +210,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         self,
         args: Any = None,
         kwargs: Any = None,
-        exc: BaseException | None = None,
+        exc: Exception | None = None,
         throw: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
         **options: Any,
     ) -> Any:
@@ -218,7 +220,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         delivery = delivery_of(self.request)
         if delivery is None or not self.request.is_eager:
             return super().retry(args, kwargs, exc, throw, **options)
-        retry = super().retry(args, kwargs, exc, throw=False, **options)
+        retry: Any = super().retry(args, kwargs, exc, throw=False, **options)
         headers = {**(self.request.headers or {})}
         headers[message.ATTEMPT_HEADER] = delivery.retry_eagerly()
         retry.sig.set(headers=headers)
@@ -234,7 +236,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
     # --- Where Celery asks the task ---
 
     @property
-    def backend(self) -> Any:  # type: ignore[override]
+    def backend(self) -> Any:
         """The app's result backend, behind a delegate that settles the row."""
         return SettlingBackend(super().backend)
 
@@ -250,22 +252,22 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
     def __trace__(self, tracer: Any) -> None:
         self.__dict__["_tracer"] = _wrap_tracer(tracer)
 
-    def on_replace(self, sig: Signature) -> Any:
+    def on_replace(self, sig: Signature[Any]) -> Any:
         """Keep the replacement in the row before it is sent, so that it cannot be lost."""
         delivery = delivery_of(self.request)
         return super().on_replace(sig) if delivery is None else replace(delivery, sig)
 
-    def send_replacement(self, sig: Signature) -> NoReturn:
-        """Celery's own end of ``replace``."""
-        super().on_replace(sig)
-        raise AssertionError("Task.on_replace raises Ignore")
+    def send_replacement(self, sig: Signature[Any]) -> Any:
+        """Celery's own end of ``replace``: sends the step and raises Ignore; eager: its result."""
+        return super().on_replace(sig)
 
 
-class ParkedResult(EagerResult):
+class ParkedResult(EagerResult):  # type: ignore[type-arg]  # generic from Celery 5.7 on
     """What an eager call of a parked job returns: it has no result to give yet."""
 
     def __init__(self, job_id: str, name: str | None) -> None:
-        super().__init__(job_id, None, states.PARKED, name=name)
+        super().__init__(job_id, None, states.PARKED)
+        self._name = name
 
     def __reduce_args__(self) -> tuple[Any, ...]:
         return (self.id, self._name)
@@ -322,7 +324,7 @@ def _wrap_tracer(tracer: Any) -> Any:
         try:
             return tracer(task_id, args, kwargs, request)
         except Undelivered as exc:
-            ignore = Ignore(f"not delivered, owed: {exc.reason}")
+            ignore = Ignore(f"not delivered, owed: {exc.problem!r}")
             try:
                 raise ignore
             except Ignore:

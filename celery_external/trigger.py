@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from celery.app.task import get_actual_ignore_result
+from celery.app.task import get_actual_ignore_result  # type: ignore[attr-defined]
 from celery.exceptions import Ignore, Reject, Retry
 
 from . import message, payload, signals, states
@@ -48,7 +48,7 @@ def execute(
     for context in task.request_stack.stack:
         # A custom __call__ may have pushed a copy of the tracer's request; both must know.
         if context.id == request.id:
-            context.external = delivery
+            context.external = delivery  # type: ignore[attr-defined]
     delivery.begin()
     return run(delivery, run_trigger) if delivery.kind is None else hand_on(delivery)
 

@@ -50,7 +50,6 @@ def job_from(app: Celery, row: Row, history: Sequence[Row] = ()) -> Job:
     )
 
 
-
 def _progress(kept: Mapping[str, Any] | None) -> Progress | None:
     if kept is None:
         return None

@@ -35,6 +35,7 @@ class Statement:
         self._prepared: dict[str, _Prepared] = {}
 
     def prepared(self, dialect: sa.Dialect) -> _Prepared:
+        """The statement for a dialect, compiled on first use."""
         found = self._prepared.get(dialect.name)
         if found is None:
             found = self._prepared[dialect.name] = _Prepared(self._build(dialect.name), dialect)
@@ -170,7 +171,7 @@ class Database:
         """
         try:
             yield
-        except (*self._unavailable, sa.exc.OperationalError, sa.exc.TimeoutError) as exc:
+        except self._unavailable as exc:
             # The other pooled connections have most likely gone the same way.
             self.engine.dispose()
             problem = exc.orig if isinstance(exc, sa.exc.OperationalError) else exc
@@ -179,7 +180,12 @@ class Database:
     @property
     def _unavailable(self) -> tuple[type[Exception], ...]:
         dbapi: Any = self.engine.dialect.dbapi
-        return (dbapi.OperationalError, dbapi.InterfaceError)
+        return (
+            dbapi.OperationalError,
+            dbapi.InterfaceError,
+            sa.exc.OperationalError,
+            sa.exc.TimeoutError,
+        )
 
     def is_integrity_error(self, error: BaseException) -> bool:
         """Whether a write broke a unique index."""
@@ -224,14 +230,16 @@ def _check_url(url: str) -> sa.URL:
         backend, driver = parsed.get_backend_name(), parsed.get_driver_name()
     except sa.exc.ArgumentError:
         # The text may hold a password: it is not repeated.
-        raise SettingsError(name, "is not a database URL, such as postgresql+psycopg://host/db") from None
+        raise SettingsError(
+            name, "is not a database URL, such as postgresql+psycopg://host/db"
+        ) from None
     except sa.exc.NoSuchModuleError as exc:
         raise SettingsError(name, str(exc)) from None
     if backend == "postgresql":
         if "+" not in parsed.drivername:
             parsed = parsed.set(drivername="postgresql+psycopg")
         elif driver != "psycopg":
-            raise SettingsError(name, f"needs the driver psycopg (3), not {driver}: postgresql+psycopg://…")
+            raise SettingsError(name, f"needs postgresql+psycopg://…, not the driver {driver}")
         try:
             import psycopg  # noqa: F401, PLC0415 - only a PostgreSQL URL needs it
         except ImportError as exc:
@@ -274,4 +282,3 @@ def _contains(whole: Any, part: Any) -> bool:
         )
     same_kind = isinstance(whole, bool) == isinstance(part, bool)
     return same_kind and not isinstance(whole, (dict, list)) and bool(whole == part)
-

@@ -20,9 +20,7 @@ def _p(name: str, type_: sa.types.TypeEngine[Any] | None = None) -> sa.BindParam
     return sa.bindparam(f"p_{name}", type_=type_)
 
 
-_GET = Statement(
-    lambda _: sa.select(job).where(c.namespace == _p("namespace"), c.id == _p("id"))
-)
+_GET = Statement(lambda _: sa.select(job).where(c.namespace == _p("namespace"), c.id == _p("id")))
 _HISTORY = Statement(
     lambda _: (
         sa.select(history)
@@ -101,7 +99,7 @@ def _select(filters: frozenset[str], order: str, *, after: bool) -> Any:
     return query.order_by(*both).limit(_p("limit", sa.Integer()))
 
 
-def find(
+def find(  # noqa: PLR0917
     tx: Transaction,
     namespace: str,
     filters: Mapping[str, Any],

@@ -125,4 +125,4 @@ def _texts_of_postgresql(element: texts_of, compiler: SQLCompiler, **kw: Any) ->
 @compiles(texts_of, "sqlite")
 def _texts_of_sqlite(element: texts_of, compiler: SQLCompiler, **kw: Any) -> str:
     (array,) = _sides(element, compiler, **kw)
-    return f"(SELECT value FROM json_each({array}))"
+    return f"(SELECT value FROM json_each({array}))"  # noqa: S608 - a compiled expression

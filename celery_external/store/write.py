@@ -161,6 +161,7 @@ def _insert(dialect: str) -> Any:
             created_at=now(),
             started_at=sa.case((started, now()), else_=None),
             expires_at=expires_at,
+            due_at=_after("wake_in"),
             wake_at=earliest(earliest(_after("wake_in"), expires_at), deadline),
             **{name: _p(name, c[name].type) for name in _COLUMNS_OF_START},
         )
@@ -172,7 +173,7 @@ def _insert(dialect: str) -> Any:
 _INSERT = Statement(_insert)
 
 
-def insert_job(  # noqa: PLR0913 - one parameter a column
+def insert_job(
     tx: Transaction,
     *,
     namespace: str,
@@ -216,7 +217,7 @@ _SEND_SOON = Statement(
     lambda _: (
         sa.update(job)
         .where(_this_attempt, _not_started, _undecided)
-        .values(wake_at=earliest(_after("wake_in"), c.deadline))
+        .values(due_at=_after("wake_in"), wake_at=earliest(_after("wake_in"), c.deadline))
     )
 )
 
@@ -229,7 +230,7 @@ def send_soon(tx: Transaction, namespace: str, job_id: str, attempt: int, wake_i
 _BLANK_ATTEMPT: dict[str, Any] = dict.fromkeys(
     (
         "claim", "kind", "outcome", "outcome_type", "answer", "reason", "completed_by",
-        "reference", "progress", "trigger_result", "trigger_result_type", "heartbeat_due",
+        "reference", "progress", "trigger_result", "trigger_result_type",
         "started_at", "parked_at", "completed_at",
     )
 )  # fmt: skip
@@ -249,6 +250,7 @@ _NEXT_ATTEMPT = _Noted(
         state=_p("state"),
         sends=0,
         expires_at=sa.func.coalesce(_after("expires_in"), _p("expires_at", c.expires_at.type)),
+        due_at=_after("wake_in"),
         wake_at=earliest(
             earliest(
                 earliest(_after("wake_in"), _after("expires_in")),
@@ -263,7 +265,7 @@ _NEXT_ATTEMPT = _Noted(
 )
 
 
-def begin_next_attempt(  # noqa: PLR0913 - one parameter a column
+def begin_next_attempt(
     tx: Transaction,
     *,
     namespace: str,
@@ -299,13 +301,17 @@ def begin_next_attempt(  # noqa: PLR0913 - one parameter a column
 
 _RERUN = _Noted(
     sa.update(job)
-    .where(_this_attempt, sa.or_(*(c.state == state for state in (states.PARKED, states.FAILURE, states.REVOKED))))
+    .where(
+        _this_attempt,
+        sa.or_(*(c.state == state for state in (states.PARKED, states.FAILURE, states.REVOKED))),
+    )
     .values(
         attempt=c.attempt + 1,
         state=states.PENDING,
         sends=0,
         expires_at=None,
         deadline=_p("deadline", c.deadline.type),
+        due_at=_after("wake_in"),
         wake_at=earliest(_after("wake_in"), _p("deadline", c.deadline.type)),
         **_BLANK_ATTEMPT,
     )
@@ -347,9 +353,7 @@ def _times(row: Row) -> dict[str, Any]:
 
 # --- A delivery -----------------------------------------------------------------------------------
 
-_overdue = sa.and_(
-    c.state != states.STARTED, sa.or_(c.expires_at <= now(), c.deadline <= now())
-)
+_overdue = sa.and_(c.state != states.STARTED, sa.or_(c.expires_at <= now(), c.deadline <= now()))
 _TAKE = Statement(
     lambda _: (
         sa.update(job)
@@ -368,6 +372,7 @@ _TAKE = Statement(
             state=sa.case((c.kind.is_(None), states.STARTED), else_=c.state),
             claim=_p("claim"),
             started_at=sa.case((c.kind.is_(None), now()), else_=c.started_at),
+            due_at=sa.case((c.kind.is_(None), _after("trigger_timeout")), else_=c.due_at),
             wake_at=sa.case(
                 (c.kind.is_(None), earliest(_after("trigger_timeout"), c.deadline)),
                 else_=_after("lease"),
@@ -378,7 +383,7 @@ _TAKE = Statement(
 )
 
 
-def take(  # noqa: PLR0913 - one parameter a column
+def take(
     tx: Transaction,
     *,
     namespace: str,
@@ -434,7 +439,7 @@ _PARK = Statement(
             sends=0,
             parked_at=now(),
             deadline=_due,
-            heartbeat_due=_after("heartbeat_timeout"),
+            due_at=_after("heartbeat_timeout"),
             wake_at=earliest(_due, _after("heartbeat_timeout")),
             body=sa.func.coalesce(_p("body", sa.LargeBinary()), c.body),
             trigger_result=_p("trigger_result"),
@@ -445,7 +450,7 @@ _PARK = Statement(
 )
 
 
-def park(  # noqa: PLR0913 - one parameter a column
+def park(
     tx: Transaction,
     row: Row,
     claim: str,
@@ -591,9 +596,7 @@ _ANSWER = _Noted(
 )
 
 
-def answer_timeout(
-    tx: Transaction, row: Row, claim: str, outcome: Mapping[str, Any]
-) -> Row | None:
+def answer_timeout(tx: Transaction, row: Row, claim: str, outcome: Mapping[str, Any]) -> Row | None:
     """Keep what ``timeout_result`` or ``on_timeout`` said, before it is handed on."""
     return _ANSWER.one(
         tx,
@@ -678,11 +681,14 @@ _PROGRESS = Statement(
         .where(_any_or_this_attempt, _undecided)
         .values(
             progress=_p("progress", c.progress.type),
-            heartbeat_due=sa.case(
-                (c.state == states.PARKED, seconds_from_now(c.heartbeat_timeout)), else_=None
+            due_at=sa.case(
+                (c.state == states.PARKED, seconds_from_now(c.heartbeat_timeout)), else_=c.due_at
             ),
             wake_at=sa.case(
-                (c.state == states.PARKED, earliest(c.deadline, seconds_from_now(c.heartbeat_timeout))),
+                (
+                    c.state == states.PARKED,
+                    earliest(c.deadline, seconds_from_now(c.heartbeat_timeout)),
+                ),
                 else_=c.wake_at,
             ),
         )
@@ -692,7 +698,12 @@ _PROGRESS = Statement(
 
 
 def record_progress(
-    tx: Transaction, *, namespace: str, job_id: str, attempt: int | None, progress: Mapping[str, Any]
+    tx: Transaction,
+    *,
+    namespace: str,
+    job_id: str,
+    attempt: int | None,
+    progress: Mapping[str, Any],
 ) -> Row | None:
     """Keep how far the work is; of a parked job it is also the heartbeat."""
     return tx.one(
@@ -700,22 +711,22 @@ def record_progress(
     )
 
 
-_new_deadline = sa.func.coalesce(_after("timeout"), _p("deadline", c.deadline.type), type_=c.deadline.type)
+_new_deadline = sa.func.coalesce(
+    _after("timeout"), _p("deadline", c.deadline.type), type_=c.deadline.type
+)
 _EXTEND = _Noted(
     sa.update(job)
     .where(_any_or_this_attempt, _undecided)
     .values(
         deadline=_new_deadline,
-        wake_at=sa.case(
-            (c.state == states.PARKED, earliest(_new_deadline, c.heartbeat_due)),
-            (c.wake_at == c.deadline, _new_deadline),
-            else_=earliest(c.wake_at, _new_deadline),
+        wake_at=earliest(
+            earliest(_new_deadline, c.due_at), sa.case((_not_started, c.expires_at), else_=None)
         ),
     )
 )
 
 
-def extend(  # noqa: PLR0913 - one parameter a column
+def extend(
     tx: Transaction,
     *,
     namespace: str,
@@ -773,6 +784,7 @@ _REPEAT = Statement(
         .values(
             sends=c.sends + 1,
             claim=None,
+            due_at=_after("wake_in"),
             wake_at=earliest(_after("wake_in"), sa.case((_undecided, _until), else_=None)),
         )
         .returning(*ROW)

@@ -5,6 +5,8 @@ Revision ID: 0001
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -16,9 +18,10 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Make the tables."""
     on_sqlite = op.get_context().dialect.name == "sqlite"
-    moment: sa.types.TypeEngine[object] = sa.Text() if on_sqlite else sa.DateTime(timezone=True)
-    json: sa.types.TypeEngine[object] = sa.Text() if on_sqlite else postgresql.JSONB()
+    moment: Any = sa.Text() if on_sqlite else sa.DateTime(timezone=True)
+    json: Any = sa.Text() if on_sqlite else postgresql.JSONB()
     op.create_table(
         "celery_external_job",
         sa.Column("namespace", sa.Text, primary_key=True),
@@ -49,7 +52,7 @@ def upgrade() -> None:
         sa.Column("trigger_result", sa.LargeBinary),
         sa.Column("trigger_result_type", sa.Text),
         sa.Column("heartbeat_timeout", sa.Float),
-        sa.Column("heartbeat_due", moment),
+        sa.Column("due_at", moment),
         sa.Column("created_at", moment, nullable=False),
         sa.Column("expires_at", moment),
         sa.Column("deadline", moment),
