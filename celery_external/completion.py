@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, NoReturn
 from . import message, payload, signals, states
 from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
 from .job import Failed, Receipt, Succeeded
-from .naming import JobLike, check_attempt, check_note, known_id, require_row
+from .naming import (
+    JobLike,
+    can_be_id,
+    check_attempt,
+    check_note,
+    id_of,
+    known_id,
+    require_row,
+)
 from .store import write
 from .view import job_from
 
@@ -95,24 +103,26 @@ def signal_many(
 ) -> list[Receipt]:
     """Record many outcomes in one statement; a refused one is a Receipt with an ``error``."""
     by = check_note("by", by)
-    encoded = {
-        known_id(installation, job): payload.encode_outcome(installation.app, outcome)
-        for job, outcome in outcomes
-    }
-    given = [(job_id, None, columns) for job_id, columns in encoded.items()]
+    given = [(id_of(job), payload.encode_outcome(installation.app, out)) for job, out in outcomes]
+    first: dict[str, Row] = {}
+    for job_id, encoded in given:
+        if can_be_id(job_id):
+            first.setdefault(job_id, encoded)
     with write.deciding(installation.database) as tx:
         rows = write.decide_many(
             tx,
             namespace=installation.namespace,
-            outcomes=given,
+            outcomes=[(job_id, None, encoded) for job_id, encoded in first.items()],
             by=by,
             wake_in=installation.settings.resume_grace,
         )
-    receipts = {receipt.job_id: receipt for receipt in _hand_on(installation, rows)}
-    for job_id, columns in encoded.items():
-        if job_id not in receipts:
-            receipts[job_id] = _refuse_one_of_many(installation, job_id, columns, by)
-    return [receipts[job_id] for job_id in encoded]
+    applied = {receipt.job_id: receipt for receipt in _hand_on(installation, rows)}
+    return [
+        applied.pop(job_id)
+        if job_id in applied
+        else _refuse_one_of_many(installation, job_id, encoded, by)
+        for job_id, encoded in given
+    ]
 
 
 def _refuse_one_of_many(

@@ -17,6 +17,8 @@ MAX_LABELS = 32
 MAX_LABEL_LENGTH = 255
 MAX_REFERENCE_LENGTH = 255
 MAX_JOB_ID_LENGTH = 255
+#: Of an integer in JSON: no fewer than a float's, and no reader of JSON refuses them.
+MAX_BITS = 1024
 #: Of meta: how deep JSON may be nested.
 MAX_DEPTH = 64
 
@@ -57,21 +59,27 @@ class Settings:
 KNOWN = tuple(PREFIX + field.name for field in fields(Settings))
 
 
-def read_settings(conf: Mapping[str, Any]) -> Settings:
+def read_settings(conf: Mapping[str, Any], namespace: str | None = None) -> Settings:
     """Check and freeze the ``external_*`` settings of ``conf``.
+
+    With a ``namespace``, such as ``CELERY`` in Django's settings, what is written in capitals
+    without it belongs to somebody else.
 
     Raises:
         SettingsError: naming the setting; also for a name that nobody reads.
     """
     given: dict[str, Any] = {}
+    prefix = f"{(namespace or 'CELERY').rstrip('_')}_"
     for key in conf:
-        name = str(key).lower().removeprefix("celery_")
+        if namespace and not key.startswith(prefix) and not key.islower():
+            continue
+        name = key.removeprefix(prefix).lower()
         if name in KNOWN:
             given[name.removeprefix(PREFIX)] = _check_setting(name, conf[key])
         elif name.startswith(PREFIX):
             raise SettingsError(name, f"there is no such setting{_did_you_mean(name)}")
         else:
-            _refuse_misspelling(str(key), name)
+            _refuse_misspelling(key, name)
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -84,8 +92,19 @@ def _check_setting(name: str, value: Any) -> Any:
         if not isinstance(value, bool):
             raise SettingsError(name, f"must be True or False, not {value!r}")
     elif not (isinstance(value, str) and value):
-        raise SettingsError(name, f"must be a text, not {value!r}")
+        # What stands in for a URL may hold a password: it is not repeated.
+        shown = type(value).__name__ if value and name.endswith("_url") else repr(value)
+        raise SettingsError(name, f"must be a text, not {shown}")
+    else:
+        _check_setting_text(name, value)
     return value
+
+
+def _check_setting_text(name: str, value: str) -> None:
+    try:
+        check_text(name, value)
+    except OptionError as exc:
+        raise SettingsError(name, exc.problem) from None
 
 
 def _refuse_misspelling(key: str, name: str) -> None:
@@ -96,13 +115,13 @@ def _refuse_misspelling(key: str, name: str) -> None:
 
 
 def _did_you_mean(name: str) -> str:
-    close = difflib.get_close_matches(name, KNOWN, n=1)
+    close = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.8)
     return f"; did you mean {close[0]}?" if close else f". The settings are: {', '.join(KNOWN)}"
 
 
 def _positive_setting(name: str, value: object) -> float:
     seconds = _as_seconds(value)
-    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+    if seconds is None or not 0 < seconds <= MAX_SECONDS:
         raise SettingsError(name, f"must be a positive number of seconds, not {value!r}")
     return seconds
 
@@ -111,7 +130,10 @@ def _as_seconds(value: object) -> float | None:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
     return None
 
 
@@ -121,6 +143,7 @@ def _as_seconds(value: object) -> float | None:
 DEFAULT_TRIGGER_TIMEOUT = 3600.0
 #: A hundred years; beyond it databases' calendars end, not people's patience.
 MAX_SECONDS = 100 * 365 * 86400.0
+MIN_YEAR, MAX_YEAR = 1000, 9000
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +233,8 @@ def check_deadline(value: object) -> datetime | None:
         raise OptionError("deadline", f"must be an aware datetime, not {value!r}")
     if value.tzinfo is None:
         raise OptionError("deadline", f"must be aware (have a time zone): {value!r}")
+    if not MIN_YEAR <= value.year <= MAX_YEAR:
+        raise OptionError("deadline", f"must be in the years {MIN_YEAR} to {MAX_YEAR}: {value!r}")
     return value.astimezone(UTC)
 
 
@@ -259,6 +284,8 @@ def check_json(name: str, value: Any, depth: int = 0) -> Any:
         return check_text(name, value)
     if isinstance(value, float) and not math.isfinite(value):
         raise OptionError(name, f"{value!r} is not JSON")
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise OptionError(name, f"integers may have at most {MAX_BITS} bits")
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (list, tuple)):

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from celery.signals import beat_init, worker_ready, worker_shutting_down
 
@@ -38,12 +37,14 @@ class External:
 
     def __init__(self, app: Celery | None = None) -> None:
         self._installation: Installation = installation_of(app)
-        watch_options(self._installation.app)
+        # Held here: the installation does not keep its app alive.
+        self._app = self._installation.app
+        watch_options(self._app)
 
     @property
     def app(self) -> Celery:
         """The Celery app."""
-        return self._installation.app
+        return self._app
 
     def signal_succeeded(
         self,
@@ -128,8 +129,9 @@ class External:
         """Record many outcomes at once, in one statement on PostgreSQL.
 
         Returns:
-            One Receipt a job, in order. A refused one has ``status == "refused"`` and the
-            ``error`` that a single signal would have raised; the others count all the same.
+            One Receipt for each, in order. A refused one has ``status == "refused"`` and the
+            ``error`` that a single signal would have raised; the others count all the same. Of
+            two for the same job the first counts.
 
         Raises:
             UnserializableError: A result cannot be serialized; nothing was written.
@@ -267,20 +269,13 @@ class External:
         return self._installation.database_name
 
 
-_externals: WeakKeyDictionary[Celery, External] = WeakKeyDictionary()
-
-
 def get_external(app: Celery | None = None) -> External:
     """celery-external on ``app``; default: Celery's current app.
 
     Raises:
         SettingsError: An ``external_*`` setting cannot be used.
     """
-    target = installation_of(app).app
-    external = _externals.get(target)
-    if external is None:
-        external = _externals[target] = External(target)
-    return external
+    return External(app)
 
 
 # --- Where the app tells us of its processes ------------------------------------------------------

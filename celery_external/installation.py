@@ -30,9 +30,14 @@ class Installation:
 
     def __init__(self, app: Celery) -> None:
         self._app = weakref.ref(app)
-        self.settings: Settings = read_settings(app.conf)
+        self.settings: Settings = read_settings(
+            app.conf,
+            app.namespace,  # type: ignore[attr-defined]  # celery-types lacks it
+        )
         self._unchecked = Database(self.settings.database_url)
         self._lock = threading.Lock()
+        # Where the app goes, at the process's end at the latest, its connections are closed.
+        weakref.finalize(app, self._unchecked.dispose)
 
     @property
     def app(self) -> Celery:
@@ -69,7 +74,14 @@ class Installation:
             return self._unchecked.read_revision()
 
     def upgrade(self) -> None:
-        """Bring the tables up to date; safe to run at any time, by several at once."""
+        """Bring the tables up to date; safe to run at any time, by several at once.
+
+        Raises:
+            SchemaError: They are from a newer version of the package.
+        """
+        found = self.read_revision()
+        if found is not None and not migrations.is_known(found):
+            raise SchemaError(str(self._unchecked), found, schema.REVISION)
         with self._unchecked.guarded():
             migrations.upgrade(self._unchecked.engine)
 

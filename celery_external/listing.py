@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from . import states
-from .config import check_json, check_labels, check_text
+from .config import check_labels, check_meta, check_text
 from .errors import OptionError
 from .job import Page
 from .store import read
@@ -37,7 +37,7 @@ def find(
         raise OptionError(
             "order", f"must be one of {orders}, or one with - before it, not {order!r}"
         )
-    if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
         raise OptionError("limit", f"must be a number from 1 to {MAX_LIMIT}, not {limit!r}")
     checked = {key: value for pair in filters.items() for key, value in _check_filter(*pair)}
     place = _read_place(order, after)
@@ -66,6 +66,10 @@ def _check_labels(_name: str, value: Any) -> list[str]:
     return list(check_labels(value))
 
 
+def _check_meta(_name: str, value: Any) -> dict[str, Any]:
+    return check_meta(value)
+
+
 def _check_bool(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise OptionError(name, f"must be True or False, not {value!r}")
@@ -73,10 +77,10 @@ def _check_bool(name: str, value: Any) -> bool:
 
 
 def _check_state(name: str, value: Any) -> str:
-    if value not in states.ALL_STATES:
+    if not isinstance(value, str) or value not in states.ALL_STATES:
         known = ", ".join(sorted(states.ALL_STATES))
         raise OptionError(name, f"must be one of {known}, not {value!r}")
-    return str(value)
+    return value
 
 
 def _check_time(name: str, value: Any) -> datetime:
@@ -86,8 +90,8 @@ def _check_time(name: str, value: Any) -> datetime:
 
 
 def _check_number(name: str, value: Any) -> int:
-    if not isinstance(value, int):
-        raise OptionError(name, f"must be a number, not {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31:
+        raise OptionError(name, f"must be a number from 1, not {value!r}")
     return value
 
 
@@ -96,7 +100,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(read.TIMES, _check_time),
     "attempt": _check_number,
     "labels": _check_labels,
-    "meta": check_json,
+    "meta": _check_meta,
     "settled": _check_bool,
     "state": _check_state,
 }
@@ -113,7 +117,7 @@ def _read_place(order: str, after: str | None) -> tuple[datetime, str] | None:
     try:
         made_for, moment, job_id = json.loads(base64.urlsafe_b64decode(after.encode()))
         place = (datetime.fromisoformat(moment).astimezone(UTC), check_text("after", job_id))
-    except (AttributeError, TypeError, ValueError, binascii.Error) as exc:
+    except (AttributeError, OverflowError, TypeError, ValueError, binascii.Error) as exc:
         raise OptionError("after", f"is no page's next: {after!r}") from exc
     if made_for != order:
         raise OptionError("after", f"belongs to the order {made_for!r}, not {order!r}")

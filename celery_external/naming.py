@@ -36,15 +36,18 @@ def require_row(installation: Installation, job_id: str) -> Row:
 def known_id(installation: Installation, job: JobLike) -> str:
     """The id that was meant, if it can be one: a database need not be asked about the others."""
     job_id = id_of(job)
+    if not can_be_id(job_id):
+        raise JobNotFoundError(job_id, installation.namespace, installation.database_name)
+    return job_id
+
+
+def can_be_id(job_id: str) -> bool:
+    """Whether a database can keep it."""
     try:
         check_text("job", job_id)
     except OptionError:
-        is_possible = False
-    else:
-        is_possible = 0 < len(job_id) <= MAX_JOB_ID_LENGTH
-    if not is_possible:
-        raise JobNotFoundError(job_id, installation.namespace, installation.database_name)
-    return job_id
+        return False
+    return 0 < len(job_id) <= MAX_JOB_ID_LENGTH
 
 
 def id_of(job: JobLike) -> str:

@@ -87,7 +87,8 @@ class ExternalRequest(Request):
             super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
     def _on_time_limit(self, seconds: float) -> None:
-        may_ack = self.task.acks_on_timeout  # type: ignore[attr-defined]
+        # Celery 5.6 has one option for failures and timeouts.
+        may_ack = getattr(self.task, "acks_on_timeout", self.task.acks_on_failure_or_timeout)
         if self.task.acks_late and not may_ack:
             # The user asked Celery to deliver it again; the row still says STARTED.
             self.reject(requeue=True)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from celery.app.task import get_actual_ignore_result  # type: ignore[attr-defined]
+from celery.app.trace import get_actual_ignore_result  # type: ignore[attr-defined]
 from celery.exceptions import Ignore, Reject, Retry
 
 from . import message, payload, signals, states

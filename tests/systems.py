@@ -74,7 +74,9 @@ class System:
                 return None
             return found if condition(found) else None
 
-        return wait_for(look, what=f"job {job} {what}")
+        waited = wait_for(look, what=f"job {job} {what}")
+        assert waited is not None
+        return waited
 
     def wait_parked(self, job: Any) -> Job:
         """Wait until the job has parked."""
@@ -105,7 +107,8 @@ class System:
         """How many messages wait in a queue of the broker."""
         with self.app.connection_for_read() as connection:
             try:
-                declared = connection.default_channel.queue_declare(queue, passive=True)
+                channel: Any = connection.default_channel
+                declared = channel.queue_declare(queue, passive=True)
             except connection.channel_errors:
                 return 0  # on Redis an empty queue does not exist
             return int(declared.message_count)
@@ -127,24 +130,29 @@ class System:
 
     def wait_for_parked(self, number: int, *, timeout: float, **filters: Any) -> list[Job]:
         """Wait until so many jobs have parked."""
-        return wait_for(
-            lambda: len(found := self.find_all(state="PARKED", **filters)) >= number and found,
-            timeout=timeout,
-            what=f"{number} jobs to park",
-        )
+
+        def look() -> list[Job]:
+            found = self.find_all(state="PARKED", **filters)
+            return found if len(found) >= number else []
+
+        return wait_for(look, timeout=timeout, what=f"{number} jobs to park")
 
     def resume_message_of(self, job: Job) -> Any:
         """Complete the job where no worker runs, and take its resume from the queue."""
         self.external.signal_succeeded(job)
         with self.app.connection_for_read() as connection:
-            queue = self.app.amqp.queues[job.queue](connection.default_channel)
+            queue = self.app.amqp.queues[job.queue or ""](connection.default_channel)
             return queue.get(no_ack=True)
 
-    def execute(self, statement: str) -> None:
+    def execute(self, statement: str, **texts: str) -> None:
         """Change the database behind the library's back, to let time pass."""
         engine = sa.create_engine(self.env["DATABASE_URL"])
         with engine.begin() as connection:
-            connection.execute(sa.text(statement))
+            # As literals: PostgreSQL reads them as times, SQLite keeps them as they are.
+            bound = sa.text(statement).bindparams(
+                *(sa.bindparam(name, text, literal_execute=True) for name, text in texts.items())
+            )
+            connection.execute(bound)
         engine.dispose()
 
     def close(self) -> None:

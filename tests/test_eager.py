@@ -48,7 +48,7 @@ def test_an_eager_job_parks(eager: System, run: Any) -> None:
     job = eager.get(result)
     assert (job.state, job.labels, job.args) == (states.PARKED, ("plain", "call"), ["draft"])
     assert job.deadline is not None
-    with pytest.raises(EagerCanvasError, match=f"Job {result.id} is parked"):
+    with pytest.raises(EagerCanvasError, match=f"Job {result.id} is parked, so"):
         result.get()
 
 
@@ -83,7 +83,7 @@ def test_an_eager_failure_is_retried_inline(eager: System, run: Any) -> None:
 
 def test_an_eager_trigger_that_knows_the_outcome_returns_it(eager: System, run: Any) -> None:
     assert run(eager.task("know").s("succeeded", 7)).get() == 7
-    with pytest.raises(ExternalJobFailed, match="^broken$"):
+    with pytest.raises(ExternalJobFailed, match=r"^broken$"):
         run(eager.task("know").s("failed", "broken")).get()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,8 +69,8 @@ def test_it_parks_and_the_chain_goes_on(
     external = get_external(app)
     step = app.signature(name, (value,), serializer=serializer)
     result = chain(step, app.signature("kinds.next"), app=app).apply_async()
-    assert result.parent is not None
-    job = wait_parked(external, result.parent.id)
+    parent: Any = result.parent
+    job = wait_parked(external, parent.id)
     assert job.args is not None
     assert list(job.args) == [value]
     external.signal_succeeded(job, "went on")
@@ -83,8 +82,8 @@ def test_a_pydantic_model_is_signalled_as_its_json(app: Celery) -> None:
     result = chain(
         app.signature("kinds.pydantic", ({"amount": 3},)), app.signature("kinds.next"), app=app
     ).apply_async()
-    assert result.parent is not None
-    job = wait_parked(external, result.parent.id)
+    parent: Any = result.parent
+    job = wait_parked(external, parent.id)
     assert job.meta == {"amount": 3}
     external.signal_succeeded(job, Answer(words="yes"))
     assert result.get(timeout=20) == {"words": "yes"}
@@ -98,7 +97,8 @@ def test_trigger_arguments_that_pydantic_refuses_fail_the_job(app: Celery) -> No
 
 def test_options_by_name_travel_in_the_header(app: Celery) -> None:
     external = get_external(app)
-    sent = app.signature("kinds.shared", (1,)).set(labels=["l1"], timeout=3600).apply_async()
+    options: Any = {"labels": ["l1"], "timeout": 3600}
+    sent = app.signature("kinds.shared", (1,)).set(**options).apply_async()
     job = wait_parked(external, sent.id)
     assert job.labels == ("l1",)
     assert job.deadline is not None

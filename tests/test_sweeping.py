@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from celery.beat import Scheduler
@@ -24,7 +25,8 @@ def test_beat_sweeps_without_an_entry_of_the_users(make_system: Callable[..., Sy
     scheduler = Scheduler(app, lazy=True)
     ensure_scheduled(app, scheduler)
     (entry,) = [entry for entry in scheduler.schedule.values() if entry.task == TASK_NAME]
-    assert entry.schedule.run_every.total_seconds() == 10
+    schedule: Any = entry.schedule
+    assert schedule.run_every.total_seconds() == 10
     assert entry.options == {"expires": 10, "queue": "sweeps"}
 
 
@@ -48,7 +50,7 @@ def test_a_worker_warns_when_nobody_sweeps(
 ) -> None:
     system = make_system(external_sweep_interval=0.05)
     system.task("ask").delay()
-    system.execute(f"UPDATE celery_external_job SET wake_at = '{LONG_AGO}'")
+    system.execute("UPDATE celery_external_job SET wake_at = :then", then=LONG_AGO)
     sweeper = Sweeper(installation_of(system.app))
     with caplog.at_level(logging.WARNING, "celery_external"):
         sweeper.start()
@@ -64,12 +66,11 @@ def test_two_sweeps_at_once_time_each_job_out_once(idle_system: System) -> None:
     jobs = [idle_system.task("ask").delay() for _ in range(60)]
     idle_system.execute(
         "UPDATE celery_external_job SET state = 'PARKED', started_at = created_at, "
-        f"parked_at = created_at, deadline = '{LONG_AGO}', wake_at = '{LONG_AGO}'"
+        "parked_at = created_at, deadline = :then, wake_at = :then",
+        then=LONG_AGO,
     )
     counts: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: counts.append(external.sweep())) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: counts.append(external.sweep())) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -36,12 +36,23 @@ def upgrade(engine: sa.Engine) -> None:
 
 
 def upgrade_on(connection: sa.Connection, revision: str = "head") -> None:
-    """Bring the tables up to ``revision`` in the caller's transaction."""
+    """Bring the tables up to ``revision`` in the caller's transaction; the caller commits."""
     from alembic import command  # noqa: PLC0415 - only an upgrade needs Alembic
 
+    if not connection.in_transaction():
+        # Alembic would begin one of its own, and commit it.
+        connection.begin()
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def is_known(revision: str) -> bool:
+    """Whether this version of the package has the revision."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - only an upgrade needs Alembic
+
+    known = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    return revision in {script.revision for script in known}
 
 
 def alembic_config() -> Config:

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sqlite3
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from celery_external.errors import DatabaseUnavailableError, SettingsError
 logger = logging.getLogger("celery_external")
 
 Row: TypeAlias = dict[str, Any]
+
+#: Seconds for which a writer on SQLite waits for its turn.
+BUSY_TIMEOUT = 30
 
 
 class Statement:
@@ -112,7 +116,9 @@ class Database:
         """For messages: the URL without its password, a file by its absolute path."""
         if self.dialect_name == "sqlite":
             return f"sqlite:///{os.path.abspath(self.url.database or '')}"  # noqa: PTH100
-        return self.url.render_as_string(hide_password=True)
+        # libpq takes a password among the query's options, too.
+        shown = self.url.difference_update_query(["password", "sslpassword"])
+        return shown.render_as_string(hide_password=True)
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -124,7 +130,7 @@ class Database:
                 self.url,
                 isolation_level="AUTOCOMMIT",
                 paramstyle="named",
-                connect_args={"timeout": 30},
+                connect_args={"timeout": BUSY_TIMEOUT},
             )
             event.listen(engine, "connect", _prepare_sqlite)
             return engine
@@ -228,7 +234,7 @@ def _check_url(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
         backend, driver = parsed.get_backend_name(), parsed.get_driver_name()
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         # The text may hold a password: it is not repeated.
         raise SettingsError(
             name, "is not a database URL, such as postgresql+psycopg://host/db"
@@ -250,7 +256,8 @@ def _check_url(url: str) -> sa.URL:
     if backend == "sqlite":
         if driver != "pysqlite":
             raise SettingsError(name, f"needs sqlite:///<path>, not the driver {driver}")
-        if not parsed.database or parsed.database == ":memory:" or "mode=memory" in str(parsed):
+        where = parsed.database or ":memory:"
+        if ":memory:" in where or parsed.query.get("mode") == "memory":
             raise SettingsError(
                 name, "needs a file: a SQLite database in memory is not seen by other processes"
             )
@@ -259,9 +266,22 @@ def _check_url(url: str) -> sa.URL:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
+    _use_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.create_function("celery_external_json_has", 2, _json_has, deterministic=True)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # The file remembers it, so this is for whoever meets it first. SQLite does not wait for the
+    # lock that the change takes, and a worker and a web server may well start together.
+    give_up_at = time.monotonic() + BUSY_TIMEOUT
+    while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.01)
 
 
 def _json_has(left: str | None, right: str | None) -> bool:

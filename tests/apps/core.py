@@ -80,7 +80,7 @@ class AskByClass(ExternalTask):
 
     def run(self, question: str) -> None:
         """Park."""
-        write_line("triggers", self.job.id)
+        self.job.meta["question"] = question
 
     def on_parked(self, job: Job) -> None:
         """Note the state in which the hook sees the job."""
@@ -171,7 +171,7 @@ def ask_with_hook(answer: str) -> None:
     """Ask ``on_timeout`` when nobody answers."""
 
 
-@ask_with_hook.timed_out
+@ask_with_hook.timed_out  # type: ignore[untyped-decorator]  # celery-types knows no base=
 def answer_timeout(job: Job) -> Any:
     """Return, raise, or go on with another step."""
     write_line("on_timeout", f"{job.id} {job.state} {job.kind}")

@@ -1,0 +1,86 @@
+"""Every place where we hook into Celery is where it was; docs/hooks.md lists them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import celery
+from celery import Celery, Task, _state
+from celery.app.trace import TraceInfo, build_tracer, get_actual_ignore_result, trace_ok_t  # type: ignore[attr-defined]
+from celery.beat import Scheduler
+from celery.exceptions import Ignore
+from celery.worker import state
+from celery.worker.consumer import Consumer
+from celery.worker.request import Request
+
+from celery_external import ExternalTask
+from celery_external.backend import SettlingBackend
+from tests.processes import REPOSITORY
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def test_the_methods_we_override_are_celerys_own() -> None:
+    ours: dict[Any, tuple[str, ...]] = {
+        Task: ("apply_async", "apply", "retry", "on_replace", "backend", "on_bound", "__trace__"),
+        Request: ("revoked", "on_timeout", "on_failure"),
+    }
+    for base, names in ours.items():
+        for name in names:
+            assert hasattr(base, name), name
+    assert "run" in vars(Task)
+    assert Task.Request == "celery.worker.request:Request"
+
+
+def test_celery_calls_them_as_we_expect() -> None:
+    assert parameters(Task.apply_async)[:8] == [
+        "self", "args", "kwargs", "task_id", "producer", "link", "link_error", "shadow",
+    ]  # fmt: skip
+    assert parameters(Task.retry)[:5] == ["self", "args", "kwargs", "exc", "throw"]
+    assert parameters(Request.on_timeout) == ["self", "soft", "timeout"]
+    assert parameters(Request.on_failure)[:4] == [
+        "self", "exc_info", "send_failed_event", "return_ok",
+    ]  # fmt: skip
+    assert parameters(Celery.send_task)[:2] == ["self", "name"]
+
+
+def test_the_backend_is_told_with_the_request() -> None:
+    backend = Celery(set_as_current=False).backend
+    for name in ("mark_as_done", "mark_as_failure"):
+        theirs, ours = getattr(type(backend), name), getattr(SettlingBackend, name)
+        assert parameters(theirs) == parameters(ours), name
+    assert "request" in parameters(type(backend).mark_as_retry)
+
+
+def test_the_tracer_is_set_on_the_task_and_called_with_its_four_arguments() -> None:
+    source = inspect.getsource(Consumer.update_strategies)
+    assert "task.__trace__ = build_tracer(" in source
+    app = Celery(set_as_current=False)
+    app.conf.external_database_url = "sqlite:///unused.db"
+
+    @app.task(base=ExternalTask, shared=False)
+    def task() -> None:
+        """Park."""
+
+    task.__trace__ = build_tracer(task.name, task, app=app)
+    assert parameters(task.__trace__) == ["uuid", "args", "kwargs", "request"]
+    assert trace_ok_t._fields == ("retval", "info", "runtime", "retstr")
+    assert TraceInfo("IGNORED", Ignore()).state == "IGNORED"
+
+
+def test_the_private_names_we_use_are_there() -> None:
+    assert callable(get_actual_ignore_result)
+    assert callable(_state._get_active_apps)  # type: ignore[attr-defined]  # noqa: SLF001
+    assert callable(_state.get_current_app)
+    assert callable(_state.get_current_task)
+    assert callable(state.task_ready)
+    assert hasattr(state, "revoked_stamps")
+    assert callable(Scheduler.update_from_dict)
+
+
+def test_the_document_names_the_supported_versions() -> None:
+    document = (REPOSITORY / "docs" / "hooks.md").read_text()
+    assert ".".join(celery.__version__.split(".")[:2]) in document
