@@ -3,6 +3,13 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
+# The oldest Celery that is supported, in an environment of its own.
+OLDEST := 5.6
+OLDEST_VENV := .venv-celery-$(OLDEST)
+# What touches Celery, with a worker; Celery 5.6 leaves sockets to the garbage collector.
+OLDEST_TESTS := $(foreach t,hooks park signals attempts timeouts ends eager,tests/test_$(t).py) \
+	-k 'not thousand' -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint clean
@@ -13,8 +20,9 @@ help: ## Show this list
 demo: $(VENV)/.demo ## Celery chains completed by outside work, in about a minute (SERVE=1: you approve)
 	$(BIN)/python -m examples.demo
 
-test: $(VENV)/.dev ## The tests, on servers of their own; ARGS are handed to pytest
+test: $(VENV)/.dev $(OLDEST_VENV)/.dev ## Every test, on servers of its own; ARGS are handed to pytest
 	$(BIN)/python -m pytest $(ARGS)
+	$(OLDEST_VENV)/bin/python -m pytest $(OLDEST_TESTS)
 
 lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	$(BIN)/ruff check
@@ -23,7 +31,7 @@ lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 clean: ## Remove the environment and what the tools leave behind
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis \
+	rm -rf $(VENV) $(OLDEST_VENV) build dist htmlcov .coverage .coverage.* .hypothesis \
 		.import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # pip knows dependency groups from 25.1 on, which is newer than Python 3.11's own.
@@ -39,3 +47,9 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	touch $(VENV)/.demo $@
+
+$(OLDEST_VENV)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --editable . --group test 'celery==$(OLDEST).*'
+	touch $@

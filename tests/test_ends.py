@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from celery import chain
 
 from celery_external import (
     TriggerLostError,
@@ -50,3 +53,22 @@ def test_a_revoked_job_is_cancelled_and_no_resume_is_thrown_away(system: System)
     system.app.control.revoke(waiting.id)
     system.external.cancel_job(waiting)
     assert system.wait_settled(waiting).state == states.REVOKED
+
+
+# --- Every pool ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+@pytest.mark.parametrize("conf", [{}, {"task_acks_late": True}], ids=["acks_early", "acks_late"])
+def test_a_job_parks_and_goes_on_in_every_pool(
+    make_system: Callable[..., System], pool: str, conf: dict[str, Any]
+) -> None:
+    system = make_system(**conf)
+    result: Any = chain(system.task("ask_again").s(), system.task("add").s(1)).apply_async()
+    with system.worker(pool=pool):
+        job = system.wait_attempt(result.parent, 1)
+        wait_for(lambda: system.queue_length() == 0, what="the message to be acked")
+        system.external.signal_failed(job, "flaky", attempt=1)
+        system.external.signal_succeeded(system.wait_attempt(job, 2), 1, attempt=2)
+        assert result.get(timeout=20) == 2
+        system.wait_settled(job)

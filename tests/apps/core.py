@@ -155,6 +155,15 @@ def retry_itself(self: ExternalTask) -> None:
         raise self.retry(countdown=0)
 
 
+@task(base=ExternalTask, bind=True, max_retries=1)
+def retry_when_told(self: ExternalTask, name: str) -> None:
+    """Retry once, when the test writes ``go-NAME``, then park."""
+    if self.request.retries == 0:
+        write_line("started", name)
+        wait_for_file(f"go-{name}")
+        raise self.retry(countdown=0)
+
+
 @task(base=ExternalTask, bind=True)
 def become(self: ExternalTask, sig: dict[str, Any]) -> Any:
     """Replace itself by another canvas."""
@@ -181,6 +190,9 @@ def answer_timeout(job: Job) -> Any:
         raise LookupError("nobody is there")
     if answer == "step":
         return echo.si("went on")
+    if answer.startswith("hold"):
+        write_line("holding", answer)
+        wait_for_file(f"go-{answer}")
     return answer
 
 
