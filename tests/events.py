@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from celery_external import JobAlreadyCompletedError, states
-from celery_external.message import outcome_columns
+from celery_external.payload import outcome_columns
 from celery_external.store import write
 from celery_external.store.database import Row
 from tests.rows import CLAIM, Rows

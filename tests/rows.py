@@ -5,7 +5,7 @@ Time passes by moving a row's times (:meth:`Rows.move`); no test waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 from celery import Celery
 
-from celery_external import ExternalTask, Succeeded, get_external, message, states
+from celery_external import ExternalTask, Succeeded, get_external, message, payload, states
 from celery_external.installation import installation_of
 from celery_external.schema import job
 from celery_external.store import read, write
@@ -94,10 +94,11 @@ class Rows:
         """What the history's lines are about."""
         return [line["event"] for line in self.history(job_id)]
 
-    def count(self) -> int:
-        """How many jobs there are."""
+    def count(self, **columns: Any) -> int:
+        """How many jobs there are, with these values."""
+        query = sa.select(sa.func.count()).select_from(job).filter_by(**columns)
         with self.database.engine.connect() as connection:
-            return connection.execute(sa.select(sa.func.count()).select_from(job)).scalar_one()
+            return connection.execute(query).scalar_one()
 
     def sent(self) -> list[tuple[str, int]]:
         """The messages in the queue, as (job id, attempt); they are taken out of it."""
@@ -183,7 +184,7 @@ class Rows:
     def continued(self) -> str:
         """Have its trigger replaced by another step."""
         job_id = self.started()
-        outcome = message.outcome_columns(states.CONTINUED, reason="Replaced")
+        outcome = payload.outcome_columns(states.CONTINUED, reason="Replaced")
         with write.deciding(self.database) as tx:
             row = self.get(job_id)
             assert write.decide_own(tx, row, CLAIM, outcome=outcome, lease=300)
@@ -242,19 +243,41 @@ class Rows:
 
     def outcome(self, result: Any = 1) -> Row:
         """The columns of a success."""
-        return message.encode_outcome(self.app, Succeeded(result))
+        return payload.encode_outcome(self.app, Succeeded(result))
 
     # --- The passing of time ---
 
     def move(self, job_id: str, **columns: float) -> None:
         """Set times of the row to that many seconds from now; negative: they have passed."""
-        times = {
-            name: datetime.now(UTC) + timedelta(seconds=seconds)
-            for name, seconds in columns.items()
-        }
-        self.write(job_id, **times)
+        self.write(job_id, **_times(columns))
+
+    def move_all(self, **columns: float) -> None:
+        """As :meth:`move`, of all jobs."""
+        with self.database.engine.connect() as connection:
+            connection.execute(sa.update(job).values(**_times(columns)))
 
     def write(self, job_id: str, **columns: Any) -> None:
         """Set columns of the row."""
         with self.database.engine.connect() as connection:
             connection.execute(sa.update(job).where(job.c.id == job_id).values(**columns))
+
+    def copy(self, job_id: str, number: int) -> list[str]:
+        """Add jobs that are as this one is."""
+        row = self.get(job_id)
+        copies = [str(uuid4()) for _ in range(number)]
+        self.insert(
+            [{**row, "id": i, "envelope": row["envelope"].replace(job_id, i)} for i in copies]
+        )
+        return copies
+
+    def insert(self, given: Sequence[Row]) -> None:
+        """Add rows, all in one transaction."""
+        with self.database.engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            connection.execute(sa.insert(job), given)
+            connection.exec_driver_sql("COMMIT")
+
+
+def _times(columns: Mapping[str, float]) -> dict[str, datetime]:
+    now = datetime.now(UTC)
+    return {name: now + timedelta(seconds=seconds) for name, seconds in columns.items()}

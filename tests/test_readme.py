@@ -20,7 +20,8 @@ FILES = dict(re.findall(r"`(\w+\.py)`[^`]*?:\n\n```python\n(.*?)```", README, re
 @pytest.fixture
 def shop(tmp_path: Path, valkey: Valkey) -> Path:
     """A directory with the tutorial's files, its Redis addresses replaced by the test's."""
-    for name, text in FILES.items():
+    for name, original in FILES.items():
+        text = original
         for url in ("redis://localhost:6379/0", "redis://localhost:6379/1"):
             text = text.replace(url, valkey.fresh_database() if url in text else url)
         (tmp_path / name).write_text(text)

@@ -29,15 +29,22 @@ def rows(database_url: str) -> Iterator[Rows]:
         yield made
 
 
-STARTED = {"state": "STARTED", "claim": "other", "started_at": NOW, "wake_at": In(TRIGGER)}
+STARTED = {
+    "state": "STARTED",
+    "claim": "other",
+    "started_at": NOW,
+    "due_at": In(TRIGGER),
+    "wake_at": In(TRIGGER),
+}
 PARKED = {
     "state": "PARKED",
     "claim": None,
     "parked_at": NOW,
     "deadline": In(100),
+    "due_at": None,
     "wake_at": In(100),
 }
-WITH_HEARTBEAT = {**PARKED, "heartbeat_due": In(10), "wake_at": In(10)}
+WITH_HEARTBEAT = {**PARKED, "due_at": In(10), "wake_at": In(10)}
 DECIDED = {"completed_at": NOW, "claim": None, "sends": 0, "wake_at": In(GRACE)}
 SUCCESS = {
     **DECIDED,
@@ -76,7 +83,7 @@ SETTLED = {"claim": None, "wake_at": None}
 EXTENDED = {"deadline": In(500), "wake_at": In(500)}
 OF_ONE_ATTEMPT = (
     "claim", "kind", "outcome", "outcome_type", "answer", "reason", "completed_by", "reference",
-    "progress", "trigger_result", "heartbeat_due", "started_at", "parked_at", "completed_at",
+    "progress", "trigger_result", "started_at", "parked_at", "completed_at",
     "expires_at", "deadline",
 )  # fmt: skip
 NEXT = {
@@ -84,6 +91,7 @@ NEXT = {
     "attempt": 2,
     "state": "PENDING",
     "sends": 0,
+    "due_at": In(PENDING),
     "wake_at": In(PENDING),
 }
 RETRY = {**NEXT, "state": "RETRY"}
@@ -154,7 +162,7 @@ LINES = [
     Line("parked", events.start_again),
     Line("settled", events.start_again),
     Line("continued", events.start_again, NEXT, ("continued",), sends=True),
-    Line("pending", events.send_soon, {"wake_at": In(GRACE)}),
+    Line("pending", events.send_soon, {"due_at": In(GRACE), "wake_at": In(GRACE)}),
     Line("started", events.save_reference, {"reference": "r-1"}),
     Line("started", events.save_meta, {"meta": {"said": "by the trigger"}}),
     Line("pending", events.extend, {"deadline": In(500), "wake_at": In(500)}, ("extended",)),
