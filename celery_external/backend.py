@@ -35,7 +35,12 @@ class SettlingBackend:
         self._backend = backend
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_backend":  # a copy that is not filled yet
+            raise AttributeError(name)
         return getattr(self._backend, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._backend,)
 
     def mark_as_done(
         self,
@@ -83,7 +88,7 @@ class SettlingBackend:
                 state=state,
             )
         except Exception as problem:
-            if delivery is None:
+            if delivery is None or not delivery.row:
                 raise
             raise self._undelivered(delivery, problem) from problem
         if delivery is not None:
@@ -105,4 +110,5 @@ class SettlingBackend:
             delivery.job_id,
             problem,
         )
+        delivery.release()
         return Undelivered(problem)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from .errors import OptionError, SettingsError
 
@@ -314,6 +315,14 @@ def check_text(name: str, value: object) -> str:
     except UnicodeEncodeError:
         raise OptionError(name, "must not contain lone surrogates") from None
     return value
+
+
+def check_task_id(value: object) -> str:
+    """A task id that can be a job's: a text of 1 to 255 characters, or a UUID."""
+    text = check_text("task_id", str(value) if isinstance(value, UUID) else value)
+    if not 0 < len(text) <= MAX_JOB_ID_LENGTH:
+        raise OptionError("task_id", f"must have 1 to {MAX_JOB_ID_LENGTH} characters")
+    return text
 
 
 def check_reference(value: object) -> str:

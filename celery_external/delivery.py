@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from uuid import uuid4
 
 from celery.exceptions import Ignore
-from kombu.exceptions import EncodeError
+from kombu.exceptions import OperationalError
 
 from . import message, payload, signals, states
 from .config import Options
@@ -83,6 +83,8 @@ class Delivery:
         self.current: CurrentJob | None = None
         #: Nothing is left to do: settled, or a next attempt carries on.
         self.finished = False
+        #: The claim was given back: the outcome is owed, and anybody's.
+        self.released = False
         #: ``Task.replace`` is asked for a signature that is kept before it is sent.
         self.is_preparing = False
         self.hooks = cast("HasHooks", task)
@@ -93,6 +95,18 @@ class Delivery:
         """The kind of outcome to hand on; None while the trigger is to run."""
         kind: str | None = self.row["answer"] or self.row["kind"]
         return kind
+
+    @property
+    def is_redelivered(self) -> bool:
+        """Whether the broker delivers this very message once more."""
+        return bool((self.request.delivery_info or {}).get("redelivered"))
+
+    @property
+    def is_past_call_deadline(self) -> bool:
+        """Whether the job timed out by the deadline of its call, which no attempt can meet."""
+        deadline = self.options.deadline
+        is_timed_out = bool(self.row) and self.row["kind"] == states.TIMED_OUT
+        return is_timed_out and deadline is not None and self.row["deadline"] == deadline
 
     def job(self) -> Job:
         """The snapshot that the task's hooks get; its arguments came with the message."""
@@ -123,7 +137,10 @@ class Delivery:
         """
         attempt = attempt_of(self.request)
         try:
-            row = self._take(attempt) if attempt is not None else self._take_unannounced()
+            if attempt is None:
+                row = self._take_unannounced()
+            else:
+                row = self.insist(lambda: self._take(attempt))
         except DatabaseUnavailableError:
             if attempt is None:
                 # Sent by name, and not even a row: only Celery can say that it failed.
@@ -153,8 +170,9 @@ class Delivery:
     def _start_columns(self) -> Row:
         """The job as the request shows it, for a row that no ``apply_async`` has written."""
         task = self.task
-        serializer = task.serializer or task.app.conf.task_serializer
-        kept = message.snapshot(self.request, task.name, serializer)
+        default = task.serializer or task.app.conf.task_serializer
+        serializer = message.serializer_in(self.request) or default
+        kept = message.snapshot(task.app, self.request, task.name, serializer)
         return {"task": task.name, **kept, **start_columns(self.options)}
 
     def _take(self, attempt: int) -> Row:
@@ -168,6 +186,7 @@ class Delivery:
                     claim=self.claim,
                     trigger_timeout=self.options.trigger_timeout,
                     lease=self.installation.settings.lease,
+                    is_redelivered=self.is_redelivered,
                 )
                 found = row or read.get(tx, self.installation.namespace, self.job_id)
             if row is not None:
@@ -212,6 +231,7 @@ class Delivery:
             return False
         if row is not None:
             self.row = row
+            self.released = False
         return row is not None
 
     def leave(self) -> Superseded:
@@ -243,14 +263,16 @@ class Delivery:
         """
         if not self.row:
             return True
-        if self.finished:
+        if self.finished or isinstance(exc, DatabaseUnavailableError):
             return False
         if self.kind is None:
             return self._try(lambda: self.decide_own(self._failure(exc)))
         if self.kind not in {states.SUCCEEDED, states.CONTINUED}:
             return True
-        # The next step's serializer refuses the result: that will not change by itself.
-        return isinstance(exc, EncodeError) and self._try(lambda: self._overrule(exc))
+        if isinstance(exc, (OperationalError, OSError)):
+            return False
+        # The next step refuses the result, or its arguments: that will not change by itself.
+        return self._try(lambda: self._overrule(exc))
 
     def _try(self, decide: Callable[[], bool]) -> bool:
         try:
@@ -263,6 +285,9 @@ class Delivery:
         return payload.encode_exception(self.task.app, exc)
 
     def _overrule(self, exc: BaseException) -> bool:
+        if self.released and not self.claim_early_outcome():
+            # Celery's tracer says that a delivery is over before it says that it went wrong.
+            return False
         with write.deciding(self.installation.database) as tx:
             row = write.overrule(tx, self.row, self.claim, self._failure(exc))
         self.row = row or self.row
@@ -315,9 +340,9 @@ class Delivery:
 
     def release(self) -> None:
         """Celery could not be told: give the claim back, for the sweep to send it again."""
-        if self.finished or not self.row or self.kind is None:
+        if self.finished or self.released or not self.row or self.kind is None:
             return
-        self.finished = True
+        self.released = True
         wait = wait_before_repeat(self.installation.settings.resume_grace, self.row["sends"])
         try:
             with self.installation.database.alone() as tx:

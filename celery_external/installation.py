@@ -30,14 +30,9 @@ class Installation:
 
     def __init__(self, app: Celery) -> None:
         self._app = weakref.ref(app)
-        self.settings: Settings = read_settings(
-            app.conf,
-            app.namespace,  # type: ignore[attr-defined]  # celery-types lacks it
-        )
-        self._unchecked = Database(self.settings.database_url)
         self._lock = threading.Lock()
-        # Where the app goes, at the process's end at the latest, its connections are closed.
-        weakref.finalize(app, self._unchecked.dispose)
+        # Said at the start, kept from the first use on: until then an app may be configured.
+        Database(self._read_settings().database_url)
 
     @property
     def app(self) -> Celery:
@@ -45,6 +40,22 @@ class Installation:
         app = self._app()
         assert app is not None  # noqa: S101 - the app owns the installation
         return app
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, as they were when something first needed them."""
+        return self._read_settings()
+
+    def _read_settings(self) -> Settings:
+        namespace = self.app.namespace  # type: ignore[attr-defined]  # celery-types lacks it
+        return read_settings(self.app.conf, namespace)
+
+    @cached_property
+    def _unchecked(self) -> Database:
+        database = Database(self.settings.database_url)
+        # Where the app goes, at the process's end at the latest, its connections are closed.
+        weakref.finalize(self.app, database.dispose)
+        return database
 
     @property
     def namespace(self) -> str:

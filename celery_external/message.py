@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kombu import serialization
+from kombu import Exchange, serialization
+from kombu.exceptions import OperationalError
 from kombu.serialization import loads, prepare_accept_content
 from kombu.utils import json
 
@@ -25,6 +26,9 @@ ATTEMPT_HEADER = "external_attempt"
 #: The per-call options, so that a job that was sent by name has them too.
 OPTIONS_HEADER = "external_options"
 
+#: Where the worker's main process leaves the message's content type for the task's.
+CONTENT_TYPE_KEY = "external_content_type"
+
 #: ``publish`` arguments that are the route or the payload's wrapping, not message properties.
 _ROUTE = ("exchange", "routing_key", "delivery_mode", "compression", "priority")
 _NOT_KEPT = frozenset(
@@ -32,7 +36,7 @@ _NOT_KEPT = frozenset(
      "retry_policy", "expiration", "timeout", "confirm_timeout", "mandatory", "immediate"}
 )  # fmt: skip
 #: Headers of one delivery only: a parked job neither expires nor waits for an eta.
-_NOT_RESENT = frozenset({"eta", "expires", ATTEMPT_HEADER})
+_NOT_RESENT = frozenset({"eta", "expires", ATTEMPT_HEADER, CONTENT_TYPE_KEY})
 
 #: A job that no worker takes is sent again so often; an owed one is called stuck after as many.
 MAX_SENDS = 3
@@ -58,6 +62,8 @@ def take_apart(body: Any, publish: Mapping[str, Any], route: Mapping[str, Any] |
     where["exchange"] = getattr(exchange, "name", exchange)
     if route is not None:
         where.update(route)
+    if where["exchange"] and publish.get("declare"):
+        where["declare"] = _kept_declaration(publish["declare"][0])
     headers = {k: v for k, v in publish["headers"].items() if k not in _NOT_RESENT}
     envelope = {
         "headers": headers,
@@ -68,7 +74,7 @@ def take_apart(body: Any, publish: Mapping[str, Any], route: Mapping[str, Any] |
     return {"envelope": json.dumps(envelope), "body": data, **_shown(headers, where)}
 
 
-def snapshot(request: Any, task_name: str, serializer: str) -> Row:
+def snapshot(app: Celery, request: Any, task_name: str, serializer: str) -> Row:
     """The message columns of a row, from the request that a worker runs."""
     info = request.delivery_info or {}
     properties = request.properties or {}
@@ -98,6 +104,7 @@ def snapshot(request: Any, task_name: str, serializer: str) -> Row:
         "routing_key": info.get("routing_key"),
         "priority": info.get("priority"),
         "delivery_mode": properties.get("delivery_mode"),
+        "declare": _find_declaration(app, info.get("exchange")),
     }
     data, type_ = snapshot_body(request, serializer)
     envelope = {
@@ -112,6 +119,14 @@ def snapshot(request: Any, task_name: str, serializer: str) -> Row:
     if request.is_eager:
         envelope["eager"] = True
     return {"envelope": json.dumps(envelope), "body": data, **_shown(headers, where)}
+
+
+def _find_declaration(app: Celery, exchange: str | None) -> Mapping[str, Any] | None:
+    queues = app.amqp.queues.values() if exchange else ()
+    found = (
+        queue for queue in queues if queue.exchange is not None and queue.exchange.name == exchange
+    )
+    return next(map(_kept_declaration, found), None)
 
 
 def snapshot_body(request: Any, serializer: str) -> tuple[bytes, str]:
@@ -140,7 +155,16 @@ def load_body(app: Celery, row: Row) -> tuple[Any, Any, Mapping[str, Any]]:
 
 def serializer_of(row: Row) -> str:
     """The name of the serializer that a kept message was written with."""
-    content_type = json.loads(row["envelope"])["type"].partition(";")[0]
+    return _serializer_named(json.loads(row["envelope"])["type"].partition(";")[0])
+
+
+def serializer_in(request: Any) -> str | None:
+    """The name of the serializer that a delivered message was written with, where it is known."""
+    content_type = getattr(request, CONTENT_TYPE_KEY, None)
+    return _serializer_named(content_type) if content_type else None
+
+
+def _serializer_named(content_type: str) -> str:
     name: str = serialization.registry.type_to_name[content_type]  # type: ignore[attr-defined]
     return name
 
@@ -156,15 +180,16 @@ def _shown(headers: Mapping[str, Any], where: Mapping[str, Any]) -> Row:
 
 
 def undelayed_route(
-    app: Celery, task: str, publish: Mapping[str, Any], options: Mapping[str, Any]
+    task: Any, publish: Mapping[str, Any], options: Mapping[str, Any], arguments: tuple[Any, Any]
 ) -> Mapping[str, Any] | None:
     """Where a message goes that Celery sends the long way round, for its eta's sake."""
     exchange = publish.get("exchange")
     if not str(getattr(exchange, "name", exchange)).startswith(_DELAYED_EXCHANGE):
         return None
     named = ("queue", "exchange", "routing_key")
-    given = {name: options[name] for name in named if name in options}
-    route = app.amqp.router.route(given, task)
+    options = {**task._get_exec_options(), **options}  # noqa: SLF001 - as Task.apply_async does
+    given = {name: options[name] for name in named if options.get(name) is not None}
+    route = task.app.amqp.router.route(given, task.name, *arguments, task)
     queue: Any = route.get("queue")
     if queue is not None and queue.exchange.type == "direct":
         return {"exchange": "", "routing_key": queue.name}
@@ -192,9 +217,9 @@ def send(app: Celery, rows: Iterable[Row], resume_queue: str | None) -> set[str]
         return sent
     try:
         with app.producer_or_acquire() as producer:
-            sent.update(
-                row["id"] for row in to_publish if _send_one(app, producer, row, resume_queue)
-            )
+            for row in to_publish:
+                if _send_one(app, producer, row, resume_queue):
+                    sent.add(row["id"])
     except Exception:
         ids = ", ".join(row["id"] for row in to_publish if row["id"] not in sent)
         logger.warning("The broker is away; the sweep will send job %s", ids, exc_info=True)
@@ -221,6 +246,23 @@ def _resume_inline(app: Celery, row: Row) -> bool:
     return True
 
 
+def _declared(
+    app: Celery, exchange: str, routing_key: str, kept: Mapping[str, Any] | None
+) -> list[Any]:
+    """What must exist for the message to arrive: Redis forgets, and knows no other process's."""
+    if exchange == "":
+        return [app.amqp.queues[routing_key]]
+    if kept is None:
+        return []
+    if kept["queue"] in app.amqp.queues:
+        return [app.amqp.queues[kept["queue"]]]
+    return [Exchange(exchange, type=kept["type"])]
+
+
+def _kept_declaration(queue: Any) -> Mapping[str, Any]:
+    return {"queue": queue.name, "type": queue.exchange.type}
+
+
 def _send_one(app: Celery, producer: Producer, row: Row, resume_queue: str | None) -> bool:
     try:
         envelope = json.loads(row["envelope"])
@@ -233,15 +275,21 @@ def _send_one(app: Celery, producer: Producer, row: Row, resume_queue: str | Non
             "headers": {**envelope["headers"], ATTEMPT_HEADER: row["attempt"]},
             "exchange": exchange,
             "routing_key": routing_key,
-            "declare": [app.amqp.queues[routing_key]] if exchange == "" else [],
+            "declare": _declared(app, exchange, routing_key, envelope.get("declare")),
             "content_type": content_type,
             "content_encoding": encoding,
             "compression": envelope.get("compression"),
-            "priority": envelope.get("priority"),
+            "priority": envelope.get("priority", 0),
             "delivery_mode": envelope.get("delivery_mode") or app.conf.task_default_delivery_mode,
         }
     except Exception:
         logger.exception("The message of job %s cannot be put together", row["id"])
         return False
-    producer.publish(row["body"], retry=True, retry_policy=_SEND_POLICY, **arguments)
+    try:
+        producer.publish(row["body"], retry=True, retry_policy=_SEND_POLICY, **arguments)
+    except (OperationalError, OSError):
+        raise  # the others would fare no better
+    except Exception:
+        logger.exception("The message of job %s cannot be sent", row["id"])
+        return False
     return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore
 from kombu.exceptions import ContentDisallowed, DecodeError
 
 from . import message, payload, states
@@ -57,20 +57,24 @@ def _answer_timeout(delivery: Delivery) -> None:
     """Ask the task once what a timeout means, and keep the answer before handing it on."""
     try:
         answer = delivery.hooks.on_timeout(delivery.job())
-    except (Ignore, Reject, Retry):
-        raise
     except ExternalJobTimedOut:
         return
     except Exception as exc:
+        if delivery.finished:
+            raise  # a retry: the next attempt is under way
         logger.exception("on_timeout of job %s raised", delivery.job_id)
         columns = payload.encode_exception(delivery.task.app, exc)
     else:
         columns = _encode_answer(delivery, answer)
-    with write.deciding(delivery.installation.database) as tx:
-        row = write.answer_timeout(tx, delivery.row, delivery.claim, columns)
+    row = delivery.insist(lambda: _write_answer(delivery, columns))
     if row is None:
         raise delivery.leave()
     delivery.row = row
+
+
+def _write_answer(delivery: Delivery, columns: Row) -> Row | None:
+    with write.deciding(delivery.installation.database) as tx:
+        return write.answer_timeout(tx, delivery.row, delivery.claim, columns)
 
 
 def _encode_answer(delivery: Delivery, answer: Any) -> Row:

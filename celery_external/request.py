@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from billiard.einfo import (  # type: ignore[attr-defined]
     ExceptionInfo,
@@ -25,21 +26,43 @@ logger = logging.getLogger("celery_external")
 class ExternalRequest(Request):
     """Celery's Request, where a lost process is an outcome in the row and nothing else."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # For the row of a job that was sent by name: its message is kept as it came.
+        self.request_dict[message.CONTENT_TYPE_KEY] = self.content_type
+
     def revoked(self) -> bool:
         """Have a revoked job end by the row: its outcome, or now a cancellation.
 
         Celery's own would store REVOKED and throw away the message, which may be a resume.
         """
-        if not self._is_revoked():
+        is_revoked = self._is_revoked()
+        if not is_revoked and self.expires is None:
             return False
+        installation = installation_of(self.app)
         try:
-            completion.cancel(
-                installation_of(self.app), self.id, attempt=self._attempt(), reason="Revoked"
-            )
+            with installation.database.alone() as tx:
+                row = read.get(tx, installation.namespace, self.id)
+            if row is None and self._attempt() is None:
+                # Sent by name: it is no job yet, and Celery's word is all there is.
+                return bool(super().revoked())
+            if is_revoked and row is not None and row["kind"] is None:
+                completion.cancel(installation, self.id, attempt=self._attempt(), reason="Revoked")
         except ExternalError as exc:
             logger.info("Job %s was revoked: %s", self.id, exc)
         # Delivered all the same: this delivery hands the outcome on.
         return False
+
+    def _announce_revoked(
+        self,
+        reason: str,
+        terminated: bool,  # noqa: FBT001 - Celery's signature
+        signum: Any,
+        expired: bool,  # noqa: FBT001
+    ) -> None:
+        """Leave a terminated job to the row; Celery would store REVOKED, and ack."""
+        if not terminated:
+            super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
 
     def _is_revoked(self) -> bool:
         if self.id in state.revoked:
@@ -97,6 +120,9 @@ class ExternalRequest(Request):
         self.acknowledge()
 
     def _on_lost(self, exc: BaseException) -> None:
+        if self._already_cancelled:  # type: ignore[attr-defined]
+            # A cold shutdown, or a lost connection: unacked, the message is delivered again.
+            return
         task = self.task
         is_killed = isinstance(exc, WorkerLostError)
         if task.acks_late and task.reject_on_worker_lost and is_killed:

@@ -13,7 +13,7 @@ from celery.utils.functional import maybe_list
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 
 from . import message, states
-from .config import CALL_OPTIONS, check_options, resolve_options
+from .config import CALL_OPTIONS, MAX_SECONDS, check_options, resolve_options
 from .delivery import Delivery, delivery_of, start_columns
 from .errors import DatabaseUnavailableError, OptionError
 from .installation import Installation, installation_of
@@ -62,14 +62,37 @@ def watch_options(app: Celery) -> None:
         if task is None or is_external(task):
             take_call_options(options)
         else:
-            # `timeout` is kombu's here: how long to wait for the broker.
-            ours = [option for option in CALL_OPTIONS if option in options and option != "timeout"]
-            if ours:
-                raise OptionError(ours[0], f"is for external tasks, and {name} is not one")
+            _refuse_options(name, options)
+        for later in options.get("chain") or ():
+            _refuse_options_within(app, later)
         return send_task(name, *args, **options)
 
     app.send_task = watched  # type: ignore[method-assign]
     setattr(app, _WATCHED, True)
+
+
+def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
+    # `timeout` is kombu's here: how long to wait for the broker.
+    ours = [option for option in CALL_OPTIONS if option in options and option != "timeout"]
+    if ours:
+        raise OptionError(ours[0], f"is for external tasks, and {name} is not one")
+
+
+def _refuse_options_within(app: Celery, signature: Mapping[str, Any]) -> None:
+    """Look at the steps that come later now: a worker that finds it out is too late."""
+    kwargs = signature.get("kwargs") or {}
+    if not signature.get("subtask_type"):
+        name, options = signature.get("task", ""), signature.get("options") or {}
+        task = app.tasks.get(name)
+        if task is not None and not is_external(task):
+            _refuse_options(name, options)
+        else:
+            check_options({option: options[option] for option in CALL_OPTIONS if option in options})
+        return
+    for inner in (kwargs.get("body"), kwargs.get("header"), kwargs.get("tasks")):
+        for step in inner if isinstance(inner, (list, tuple)) else (inner,):
+            if isinstance(step, Mapping):
+                _refuse_options_within(app, step)
 
 
 def is_external(task: Any) -> bool:
@@ -93,7 +116,8 @@ def own_delivery(task_id: str) -> Delivery | None:
     """The delivery that starts its own job anew, if this call is made inside one."""
     running = _state.get_current_task()
     delivery = None if running is None else delivery_of(running.request)
-    return delivery if delivery is not None and delivery.job_id == task_id else None
+    is_own = delivery is not None and delivery.row and delivery.job_id == task_id
+    return delivery if is_own else None
 
 
 class Call:
@@ -118,7 +142,12 @@ class Call:
             self._is_sent = self._write(body, publish)
             self._is_prepared = True
         if self._row is not None:
-            publish["headers"][message.ATTEMPT_HEADER] = self._row["attempt"]
+            headers = publish["headers"]
+            headers[message.ATTEMPT_HEADER] = self._row["attempt"]
+            if message.OPTIONS_HEADER in headers:
+                # The row has it; a broker's headers are for small things.
+                kept = {k: v for k, v in headers[message.OPTIONS_HEADER].items() if k != "meta"}
+                headers[message.OPTIONS_HEADER] = kept
         return self._is_sent
 
     def _write(self, body: Any, publish: Mapping[str, Any]) -> bool:
@@ -139,7 +168,7 @@ class Call:
     def _columns(self, body: Any, publish: Mapping[str, Any]) -> tuple[Row, Mapping[str, Any]]:
         task, app = self._task, self._task.app
         headers = publish["headers"]
-        route = message.undelayed_route(app, task.name, publish, self._options)
+        route = message.undelayed_route(task, publish, self._options, body[:2])
         options = resolve_options(
             task._checked_options,  # type: ignore[attr-defined]  # noqa: SLF001 - our own base's
             headers.get(message.OPTIONS_HEADER) or {},
@@ -160,7 +189,8 @@ class Call:
         database = self._installation.database
         with database.alone() as tx:
             self._row = write.insert_job(tx, **place)
-        if self._row is None:
+        # The step of a replacement that carries the id of the job that it replaces.
+        if self._row is None and self._options.get("replaced_task_nesting"):
             with write.deciding(database) as tx:
                 self._row = write.begin_next_attempt(
                     tx, **place, row=None, claim=None, state=states.PENDING, event="continued"
@@ -218,6 +248,8 @@ def _expiry(app: Celery, expires: Any) -> Mapping[str, Any]:
     if expires is None:
         return {"expires_in": None, "expires_at": None}
     if isinstance(expires, (int, float)):
+        if not -MAX_SECONDS <= expires <= MAX_SECONDS:
+            raise OptionError("expires", f"must be at most 100 years, not {expires!r}")
         return {"expires_in": float(expires), "expires_at": None}
     return {"expires_in": None, "expires_at": _aware(app, expires)}
 

@@ -41,41 +41,64 @@ def sweep(installation: Installation) -> int:
     while True:
         with installation.database.transaction() as tx:
             due = read.lock_due(tx, installation.namespace, BATCH)
-            to_send = _handle(installation, tx, due)
-        message.send(installation.app, to_send, installation.settings.resume_queue)
+            ended = _end(installation, tx, due)
+            repeated = _repeat(installation, tx, due)
+        _announce(installation, ended, repeated)
+        to_send = [*ended, *(row for row in repeated if not _is_given_up(row))]
+        sent = message.send(installation.app, to_send, installation.settings.resume_queue)
+        unsent = [row["id"] for row in repeated if row["id"] not in sent and not _is_given_up(row)]
+        if unsent:
+            # Only what the broker took counts as sent.
+            with installation.database.alone() as tx:
+                grace = installation.settings.resume_grace
+                write.take_back_repeat(tx, installation.namespace, unsent, grace)
         total += len(due)
-        if len(due) < BATCH:
+        if len(due) < BATCH or (to_send and not sent):
             return total
 
 
-def _handle(installation: Installation, tx: Transaction, due: list[Row]) -> list[Row]:
-    """Write what the batch needs; returns what is to be sent after the commit."""
+def _end(installation: Installation, tx: Transaction, due: list[Row]) -> list[Row]:
+    """Decide the jobs that time has ended."""
     ends: dict[tuple[str, str], list[str]] = defaultdict(list)
-    repeats: dict[float | None, list[str]] = defaultdict(list)
     for row in due:
         outcome = _end_of(row)
         if outcome is not None:
             ends[outcome].append(row["id"])
-        else:
-            repeats[_wait(installation, row)].append(row["id"])
-    to_send: list[Row] = []
-    grace = installation.settings.resume_grace
+    ended: list[Row] = []
     for (kind, reason), ids in ends.items():
         columns = payload.outcome_columns(kind, reason=reason)
-        rows = write.expire(tx, installation.namespace, ids, columns, grace)
-        for row in rows:
-            logger.warning("Job %s[%s] %s: %s", row["task"], row["id"], kind, reason)
-            signals.job_completed.send(
-                installation.app, job_id=row["id"], attempt=row["attempt"], kind=kind
-            )
-        to_send.extend(rows)
-    for wait, ids in repeats.items():
-        rows = write.repeat(tx, installation.namespace, ids, wait)
-        to_send.extend(row for row in rows if row["sends"] <= message.MAX_SENDS or row["kind"])
-        for row in rows:
-            if row["sends"] > message.MAX_SENDS:
-                logger.error("Job %s[%s] is stuck: no worker takes it", row["task"], row["id"])
-    return to_send
+        grace = installation.settings.resume_grace
+        ended.extend(write.expire(tx, installation.namespace, ids, columns, grace))
+    return ended
+
+
+def _repeat(installation: Installation, tx: Transaction, due: list[Row]) -> list[Row]:
+    """Count one more send of the messages that are due once more."""
+    repeats: dict[float | None, list[str]] = defaultdict(list)
+    for row in due:
+        if _end_of(row) is None:
+            repeats[_wait(installation, row)].append(row["id"])
+    return [
+        row
+        for wait, ids in repeats.items()
+        for row in write.repeat(tx, installation.namespace, ids, wait)
+    ]
+
+
+def _announce(installation: Installation, ended: list[Row], repeated: list[Row]) -> None:
+    """After the commit: receivers may look at the job, and change it."""
+    for row in ended:
+        logger.warning("Job %s[%s] %s: %s", row["task"], row["id"], row["kind"], row["reason"])
+        signals.job_completed.send(
+            installation.app, job_id=row["id"], attempt=row["attempt"], kind=row["kind"]
+        )
+    for row in repeated:
+        if row["sends"] > message.MAX_SENDS:
+            logger.error("Job %s[%s] is stuck: no worker takes it", row["task"], row["id"])
+
+
+def _is_given_up(row: Row) -> bool:
+    return row["kind"] is None and row["sends"] > message.MAX_SENDS
 
 
 def _end_of(row: Row) -> tuple[str, str] | None:

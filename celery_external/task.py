@@ -21,7 +21,15 @@ from celery.utils import uuid
 
 from . import message, states
 from .backend import SettlingBackend, Undelivered
-from .config import CALL_OPTIONS, DEFAULT_TRIGGER_TIMEOUT, Options, check_options, resolve_options
+from .config import (
+    CALL_OPTIONS,
+    DEFAULT_TRIGGER_TIMEOUT,
+    Options,
+    check_options,
+    check_task_id,
+    check_text,
+    resolve_options,
+)
 from .current import CurrentJob
 from .delivery import delivery_of
 from .errors import (
@@ -171,7 +179,9 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
                 the message is sent all the same, and the job gets its row at the trigger.)
             kombu.exceptions.OperationalError: The broker is away; there is no row.
         """
-        task_id = task_id or uuid()
+        task_id = uuid() if task_id is None else check_task_id(task_id)
+        if shadow is not None:
+            check_text("shadow", shadow)
         take_call_options(options)
         link, link_error = freeze(self.app, link), freeze(self.app, link_error)
         if self.app.conf.task_always_eager:
@@ -214,10 +224,12 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         throw: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
         **options: Any,
     ) -> Any:
-        """As Celery's; a job that was cancelled is not retried, whatever ``autoretry_for`` says."""
+        """As Celery's, but no retry of a cancelled job, nor of one past its ``deadline``."""
         if isinstance(exc, ExternalJobCancelled):
             raise exc
         delivery = delivery_of(self.request)
+        if exc is not None and delivery is not None and delivery.is_past_call_deadline:
+            raise exc
         if delivery is None or not self.request.is_eager:
             return super().retry(args, kwargs, exc, throw, **options)
         retry: Any = super().retry(args, kwargs, exc, throw=False, **options)

@@ -71,9 +71,12 @@ def run(delivery: Delivery, run_trigger: Callable[[], Any]) -> Any:
     finally:
         delivery.current = None
         running.reset(token)
+    if delivery.finished:
+        # retry(throw=False): the next attempt is under way.
+        raise Superseded("a next attempt carries on")
     if isinstance(value, (Succeeded, Failed)):
         return _end_with(delivery, value)
-    if (time.monotonic() - began > LONG_TRIGGER or _is_redelivered(delivery)) and not _is_ours(
+    if (time.monotonic() - began > LONG_TRIGGER or delivery.is_redelivered) and not _is_ours(
         delivery
     ):
         return _hand_on_early_outcome(delivery)
@@ -89,10 +92,6 @@ def _embed(delivery: Delivery) -> tuple[Any, ...]:
 def _snapshot_body(delivery: Delivery) -> bytes:
     serializer = message.serializer_of(delivery.row)
     return message.snapshot_body(delivery.request, serializer)[0]
-
-
-def _is_redelivered(delivery: Delivery) -> bool:
-    return bool((delivery.request.delivery_info or {}).get("redelivered"))
 
 
 def _is_ours(delivery: Delivery) -> bool:
@@ -180,6 +179,7 @@ def _write_park(
             tx,
             delivery.row,
             delivery.claim,
+            call_deadline=delivery.options.deadline,
             timeout=delivery.options.timeout,
             heartbeat_timeout=delivery.options.heartbeat_timeout,
             body=body,

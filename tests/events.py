@@ -30,6 +30,10 @@ def deliver(rows: Rows, row: Row) -> None:
     rows.take(row["id"], row["attempt"], claim="other")
 
 
+def redeliver(rows: Rows, row: Row) -> None:
+    rows.take(row["id"], row["attempt"], claim="other", is_redelivered=True)
+
+
 def end_own_trigger(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
         write.claim_outcome(tx, row, "other", LEASE)
@@ -99,6 +103,11 @@ def replace(rows: Rows, row: Row) -> None:
 def start_again(rows: Rows, row: Row) -> None:
     """An ``apply_async`` of an id that is a job already, from elsewhere."""
     rows.task.apply_async(task_id=row["id"])
+
+
+def start_as_replacement(rows: Rows, row: Row) -> None:
+    """The step that carries the job's id, of the canvas that has replaced it."""
+    rows.task.apply_async(task_id=row["id"], replaced_task_nesting=1)
 
 
 def take_back(rows: Rows, row: Row) -> None:

@@ -192,7 +192,14 @@ class Rows:
 
     # --- What a worker does ---
 
-    def take(self, job_id: str, attempt: int | None = None, claim: str = CLAIM) -> Row | None:
+    def take(
+        self,
+        job_id: str,
+        attempt: int | None = None,
+        claim: str = CLAIM,
+        *,
+        is_redelivered: bool = False,
+    ) -> Row | None:
         """Deliver the message of an attempt; default: the one that is on."""
         with self.database.alone() as tx:
             return write.take(
@@ -203,6 +210,7 @@ class Rows:
                 claim=claim,
                 trigger_timeout=3600,
                 lease=self.installation.settings.lease,
+                is_redelivered=is_redelivered,
             )
 
     def park(
@@ -214,6 +222,7 @@ class Rows:
                 tx,
                 row,
                 CLAIM,
+                call_deadline=row["deadline"],
                 timeout=timeout,
                 heartbeat_timeout=heartbeat_timeout,
                 body=None,

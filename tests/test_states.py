@@ -114,7 +114,8 @@ class Line:
 LINES = [
     Line("pending", events.deliver, STARTED),
     Line("retry", events.deliver, STARTED),
-    Line("started", events.deliver, STARTED),
+    Line("started", events.deliver),
+    Line("started", events.redeliver, STARTED),
     Line("early", events.deliver, CLAIMED),
     Line("parked", events.deliver),
     Line("owed", events.deliver, CLAIMED),
@@ -161,7 +162,9 @@ LINES = [
     Line("pending", events.start_again),
     Line("parked", events.start_again),
     Line("settled", events.start_again),
-    Line("continued", events.start_again, NEXT, ("continued",), sends=True),
+    Line("parked", events.start_as_replacement),
+    Line("continued", events.start_again),
+    Line("continued", events.start_as_replacement, NEXT, ("continued",), sends=True),
     Line("pending", events.send_soon, {"due_at": In(GRACE), "wake_at": In(GRACE)}),
     Line("started", events.save_reference, {"reference": "r-1"}),
     Line("started", events.save_meta, {"meta": {"said": "by the trigger"}}),
@@ -240,15 +243,15 @@ OF_THE_CLAIM = ["overrule", "release", "replace", "retry", "settle"]
 
 #: The events that leave a trace in a state, where each has the claim and the attempt right.
 WRITES = {
-    "pending": [*OPEN, "deliver", "send_soon", "take_back"],
-    "retry": [*OPEN, "deliver", "send_soon"],
-    "started": [*OPEN, *OF_THE_TRIGGER, "deliver", "replace", "retry"],
-    "early": ["deliver", "end_own_trigger"],
+    "pending": [*OPEN, "deliver", "redeliver", "send_soon", "take_back"],
+    "retry": [*OPEN, "deliver", "redeliver", "send_soon"],
+    "started": [*OPEN, *OF_THE_TRIGGER, "redeliver", "replace", "retry"],
+    "early": ["deliver", "end_own_trigger", "redeliver"],
     "parked": [*OPEN, "rerun"],
-    "owed": ["deliver", "end_own_trigger"],
+    "owed": ["deliver", "end_own_trigger", "redeliver"],
     "claimed": OF_THE_CLAIM,
     "timed_out": [*OF_THE_CLAIM, "answer_timeout", "rerun"],
-    "continued": [*OF_THE_CLAIM, "start_again"],
+    "continued": [*OF_THE_CLAIM, "start_as_replacement"],
     "settled": [],
     "cancelled": ["rerun"],
 }
@@ -256,13 +259,14 @@ ALL_EVENTS: dict[str, Event] = {
     name: getattr(events, name)
     for name in sorted(
         {*OPEN, *OF_THE_TRIGGER, *OF_THE_CLAIM, "answer_timeout", "deliver", "end_own_trigger"}
-        | {"rerun", "send_soon", "start_again", "take_back"}
+        | {"redeliver", "rerun", "send_soon", "start_again", "start_as_replacement", "take_back"}
     )
 }
 #: Events that need no claim of their own.
-OF_ANYBODY = [*OPEN, "deliver", "end_own_trigger", "rerun", "send_soon", "start_again", "take_back"]
+OF_ANYBODY = [*OPEN, "deliver", "end_own_trigger", "redeliver", "rerun", "send_soon"]
+OF_ANYBODY += ["start_again", "start_as_replacement", "take_back"]
 #: Events that name no attempt.
-OF_ANY_ATTEMPT = ["expire", "start_again", "take_back"]
+OF_ANY_ATTEMPT = ["expire", "start_again", "start_as_replacement", "take_back"]
 
 
 def leaves_a_trace(rows: Rows, event: Event, job_id: str, **as_seen: Any) -> bool:

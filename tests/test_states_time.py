@@ -362,6 +362,21 @@ def test_an_extension_of_a_job_that_waits_leaves_its_repeats(rows: Rows, extend:
 
 
 @extending
+@pytest.mark.parametrize("timeout", [20, 9000])
+def test_an_extension_before_the_park_stands_for_the_timeout(
+    rows: Rows, extend: Extend, timeout: float
+) -> None:
+    job_id = rows.started()
+    row = rows.get(job_id)
+    extend(rows, job_id, 500)
+
+    rows.park(row, timeout=timeout)
+
+    row = rows.get(job_id)
+    assert (row["state"], row["deadline"], row["wake_at"]) == ("PARKED", In(500), In(500))
+
+
+@extending
 def test_a_shorter_extension_can_be_lengthened_again(rows: Rows, extend: Extend) -> None:
     job_id = rows.started()
 

@@ -134,7 +134,10 @@ class Database:
             )
             event.listen(engine, "connect", _prepare_sqlite)
             return engine
-        return sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
+        engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", _refuse_stale)
+        return engine
 
     @contextmanager
     def alone(self) -> Iterator[Transaction]:
@@ -189,6 +192,7 @@ class Database:
         return (
             dbapi.OperationalError,
             dbapi.InterfaceError,
+            dbapi.InternalError,  # a server that has failed over reads only
             sa.exc.OperationalError,
             sa.exc.TimeoutError,
         )
@@ -263,6 +267,24 @@ def _check_url(url: str) -> sa.URL:
             )
         return parsed
     raise SettingsError(name, f"must be postgresql+psycopg:// or sqlite:///, not {backend}://")
+
+
+#: A connection that has rested longer is asked whether it still works (seconds).
+_REST = 1.0
+
+
+def _note_use(_connection: object, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _refuse_stale(connection: Any, record: Any, _proxy: object) -> None:
+    """A server that was restarted must not cost the next caller an error."""
+    if time.monotonic() - record.info.get("used_at", time.monotonic()) < _REST:
+        return
+    try:
+        connection.execute("SELECT 1")
+    except Exception as exc:
+        raise sa.exc.DisconnectionError from exc
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -119,6 +119,12 @@ _NO_VALUE = frozenset({"settled", "unsettled"})
 
 # --- The sweep's questions ------------------------------------------------------------------------
 
+
+def _once(moment: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+    """The clock, read once: read anew for each row, no index could be searched by it."""
+    return sa.select(moment).scalar_subquery()
+
+
 _DUE = Statement(
     lambda _: (
         sa.select(
@@ -129,7 +135,7 @@ _DUE = Statement(
             (c.deadline <= now()).label("past_deadline"),
             (c.expires_at <= now()).label("expired"),
         )
-        .where(c.namespace == _p("namespace"), c.wake_at <= now())
+        .where(c.namespace == _p("namespace"), c.wake_at <= _once(now()))
         .order_by(c.wake_at)
         .limit(_p("limit", sa.Integer()))
         .with_for_update(skip_locked=True)
@@ -145,7 +151,10 @@ def lock_due(tx: Transaction, namespace: str, limit: int) -> list[Row]:
 _OVERDUE = Statement(
     lambda _: sa.select(
         sa.exists()
-        .where(c.namespace == _p("namespace"), c.wake_at <= seconds_from_now(_p("ago", sa.Float())))
+        .where(
+            c.namespace == _p("namespace"),
+            c.wake_at <= _once(seconds_from_now(_p("ago", sa.Float()))),
+        )
         .label("overdue")
     )
 )

@@ -362,7 +362,10 @@ _TAKE = Statement(
             sa.or_(
                 sa.and_(
                     _undecided,
-                    sa.or_(_not_started, c.state == states.STARTED),
+                    sa.or_(
+                        _not_started,
+                        sa.and_(_p("redelivered", sa.Integer()) == 1, c.state == states.STARTED),
+                    ),
                     sa.func.coalesce(sa.not_(_overdue), sa.true()),
                 ),
                 sa.and_(_owed, _unclaimed),
@@ -392,8 +395,13 @@ def take(
     claim: str,
     trigger_timeout: float,
     lease: float,
+    is_redelivered: bool = False,
 ) -> Row | None:
-    """A delivery begins: the trigger runs (no ``kind``), or the outcome is handed on."""
+    """A delivery begins: the trigger runs (no ``kind``), or the outcome is handed on.
+
+    A trigger that runs already runs again only where the broker says that it delivers the same
+    message once more; a copy that the sweep has sent meanwhile must not start the work twice.
+    """
     return tx.one(
         _TAKE,
         p_namespace=namespace,
@@ -402,6 +410,7 @@ def take(
         p_claim=claim,
         p_trigger_timeout=trigger_timeout,
         p_lease=lease,
+        p_redelivered=int(is_redelivered),
     )
 
 
@@ -428,7 +437,9 @@ def claim_outcome(tx: Transaction, row: Row, claim: str, lease: float) -> Row | 
 
 
 _running = sa.and_(_this_attempt, c.state == states.STARTED, c.kind.is_(None), _mine)
-_due = earliest(c.deadline, _after("timeout"))
+# Somebody who moved the deadline before the park has spoken about the timeout as well.
+_is_extended = c.deadline.is_distinct_from(_p("call_deadline", c.deadline.type))
+_due = sa.case((_is_extended, c.deadline), else_=earliest(c.deadline, _after("timeout")))
 _PARK = Statement(
     lambda _: (
         sa.update(job)
@@ -455,6 +466,7 @@ def park(
     row: Row,
     claim: str,
     *,
+    call_deadline: datetime | None,
     timeout: float | None,
     heartbeat_timeout: float | None,
     body: bytes | None,
@@ -468,6 +480,7 @@ def park(
         p_id=row["id"],
         p_attempt=row["attempt"],
         p_claim=claim,
+        p_call_deadline=call_deadline,
         p_timeout=timeout,
         p_heartbeat_timeout=heartbeat_timeout,
         p_body=body,
@@ -795,6 +808,23 @@ _REPEAT = Statement(
 def repeat(tx: Transaction, namespace: str, ids: Sequence[str], wake_in: float | None) -> list[Row]:
     """Count one more send; None: it was the last one."""
     return tx.all(_REPEAT, p_namespace=namespace, p_ids=list(ids), p_wake_in=wake_in)
+
+
+_TAKE_BACK_REPEAT = Statement(
+    lambda _: (
+        sa.update(job)
+        .where(_these_jobs, c.sends > 0, c.claim.is_(None), c.wake_at.is_not(None))
+        .values(
+            sends=c.sends - 1,
+            wake_at=earliest(_after("wake_in"), sa.case((_undecided, _until), else_=None)),
+        )
+    )
+)
+
+
+def take_back_repeat(tx: Transaction, namespace: str, ids: Sequence[str], wake_in: float) -> None:
+    """The broker did not take the message: the send does not count, and the next one is soon."""
+    tx.all(_TAKE_BACK_REPEAT, p_namespace=namespace, p_ids=list(ids), p_wake_in=wake_in)
 
 
 _MANY = ("id", "attempt", "kind", "state", "outcome", "outcome_type", "reason")

@@ -1,0 +1,159 @@
+"""``celery -A proj external …`` as a shell sees it: words, exit codes, no traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from celery_external import schema
+from celery_external.cli import external as group
+from tests.processes import REPOSITORY
+from tests.rows import Rows
+from tests.servers import Postgres
+from tests.systems import TASKS
+
+NO_DATABASE = "postgresql+psycopg://user:s3cr3t@127.0.0.1:1/db"
+
+
+def celery(database_url: str, *arguments: str, conf: str = "{}") -> tuple[int, str, str]:
+    """Run ``celery -A tests.apps.core …``; returns exit code, stdout and stderr."""
+    env = {
+        **os.environ,
+        "BROKER_URL": "memory://",
+        "RESULT_URL": "cache+memory://",
+        "DATABASE_URL": database_url,
+        "CONF": conf,
+    }
+    command = [sys.executable, "-m", "celery", "-A", TASKS, "external", *arguments]
+    run = subprocess.run(
+        command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False, timeout=60
+    )
+    return run.returncode, run.stdout, run.stderr
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without tables, of each kind in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
+
+
+# --- upgrade --------------------------------------------------------------------------------------
+
+
+def test_upgrade_makes_the_tables_and_may_be_repeated(empty_url: str) -> None:
+    made = celery(empty_url, "upgrade")
+    assert made == (0, f"{empty_url}: no tables -> {schema.REVISION}\n", "")
+
+    again = celery(empty_url, "upgrade")
+    assert again == (0, f"{empty_url} is at {schema.REVISION} already\n", "")
+
+
+def test_upgrade_of_a_newer_database_says_so(database_url: str) -> None:
+    engine = sa.create_engine(database_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'"))  # noqa: S608 - ours
+
+    code, out, error = celery(database_url, "upgrade")
+
+    assert (code, out) == (1, "")
+    assert error == (
+        f"Error: {database_url} has schema 9999, this version of celery-external needs "
+        f"{schema.REVISION}. Run: celery -A <your app> external upgrade "
+        "(or upgrade the package, if the schema is the newer of the two)\n"
+    )
+
+
+# --- sweep ----------------------------------------------------------------------------------------
+
+
+def test_sweep_does_what_is_due(database_url: str) -> None:
+    with closing(Rows(database_url)) as rows:
+        job_ids = [rows.parked(timeout=9) for _ in range(2)]
+        rows.parked()
+        for job_id in job_ids:
+            rows.move(job_id, wake_at=-1, deadline=-1)
+
+        code, out, _ = celery(database_url, "sweep")
+        assert (code, out) == (0, "2 jobs were due\n")
+        assert [rows.get(job_id)["state"] for job_id in job_ids] == ["FAILURE", "FAILURE"]
+
+        assert celery(database_url, "sweep") == (0, "0 jobs were due\n", "")
+
+
+def test_sweep_of_postgresql_without_tables_says_what_to_run(postgres: Postgres) -> None:
+    url = postgres.create_database()
+    assert celery(url, "sweep") == (
+        1,
+        "",
+        f"Error: {url} has no celery-external tables. Run: celery -A <your app> external upgrade\n",
+    )
+    postgres.drop_database(url)
+
+
+# --- What is wrong --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["upgrade", "sweep"])
+def test_a_database_that_is_away(command: str) -> None:
+    code, out, error = celery(NO_DATABASE, command)
+    assert (code, out) == (1, "")
+    assert error.startswith(
+        "Error: postgresql+psycopg://user:***@127.0.0.1:1/db is not available, "
+        "nothing was recorded: "
+    )
+    assert "Traceback" not in error
+    assert "s3cr3t" not in error
+
+
+def test_a_setting_that_cannot_be_used(sqlite_url: str) -> None:
+    # This app registers a task as it is imported: it is Celery that says that it cannot be.
+    code, out, error = celery(sqlite_url, "sweep", conf='{"external_sweep_interval": -1}')
+    assert (code, out) == (2, "")
+    assert error.strip().endswith(
+        "SettingsError: Setting external_sweep_interval: "
+        "must be a positive number of seconds, not -1"
+    )
+
+
+def test_a_command_that_is_none(sqlite_url: str) -> None:
+    code, _, error = celery(sqlite_url, "uprade")
+    assert code == 2
+    assert "No such command 'uprade'" in error
+
+
+# --- Help -----------------------------------------------------------------------------------------
+
+COMMANDS: list[Sequence[str]] = [(), *((name,) for name in sorted(group.commands))]
+
+
+def test_the_commands() -> None:
+    assert sorted(group.commands) == ["sweep", "upgrade"]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help(command: Sequence[str], sqlite_url: str) -> None:
+    code, out, error = celery(sqlite_url, *command, "--help")
+
+    assert (code, error) == (0, "")
+    usage, _, rest = out.partition("\n\n")
+    assert usage.startswith(f"Usage: python -m celery external {' '.join(command)}".rstrip())
+    said = rest.partition("Options:")[0].split()
+    help_text = (group.commands[command[0]] if command else group).help or ""
+    assert said[:5] == help_text.split()[:5]
+    assert len(said) > 5
+    for name in group.commands if not command else ():
+        assert f"\n  {name} " in out
