@@ -63,8 +63,10 @@ def watch_options(app: Celery) -> None:
             take_call_options(options)
         else:
             _refuse_options(name, options)
-        for later in options.get("chain") or ():
-            _refuse_options_within(app, later)
+        for place in ("chain", "chord", "link", "link_error"):
+            for later in maybe_list(options.get(place)) or ():
+                if isinstance(later, Mapping):
+                    _refuse_options_within(app, later)
         return send_task(name, *args, **options)
 
     app.send_task = watched  # type: ignore[method-assign]

@@ -270,7 +270,7 @@ def _check_url(url: str) -> sa.URL:
 
 
 #: A connection that has rested longer is asked whether it still works (seconds).
-_REST = 1.0
+_REST = 0.05
 
 
 def _note_use(_connection: object, record: Any) -> None:

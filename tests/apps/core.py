@@ -164,6 +164,20 @@ def retry_when_told(self: ExternalTask, name: str) -> None:
         raise self.retry(countdown=0)
 
 
+@task(base=ExternalTask, bind=True, max_retries=1)
+def retry_and_return(self: ExternalTask) -> str:
+    """Retry without raising it: the next attempt carries on, whatever this one returns."""
+    if self.request.retries == 0:
+        self.retry(countdown=0, throw=False)
+    return "returned"
+
+
+@task
+def take_nothing() -> str:
+    """A next step that does not take the result."""
+    return "nothing"
+
+
 @task(base=ExternalTask, bind=True)
 def become(self: ExternalTask, sig: dict[str, Any]) -> Any:
     """Replace itself by another canvas."""
