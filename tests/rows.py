@@ -183,7 +183,7 @@ class Rows:
 
     def continued(self) -> str:
         """Have its trigger replaced by another step."""
-        job_id = self.started()
+        job_id = self.started(replaced_task_nesting=1)
         outcome = payload.outcome_columns(states.CONTINUED, reason="Replaced")
         with write.deciding(self.database) as tx:
             row = self.get(job_id)

@@ -101,11 +101,13 @@ def test_a_copy_of_the_message_does_not_start_a_running_trigger_again(
 
 def test_only_what_the_broker_took_counts_as_sent(idle_system: System) -> None:
     result = idle_system.task("ask").delay()
-    idle_system.app.conf.broker_url = NOWHERE
-    idle_system.app.conf.broker_connection_timeout = 0.2
-    idle_system.app.pool.force_close_all()
-    idle_system.app._pool = None  # noqa: SLF001 - the pool of the old address
-    idle_system.app.amqp._producer_pool = None  # noqa: SLF001
+    app: Any = idle_system.app
+    app.conf.broker_url = NOWHERE
+    app.conf.broker_connection_timeout = 0.2
+    app.pool.force_close_all()
+    app._pool = None  # noqa: SLF001 - the pool of the old address
+    amqp: Any = app.amqp
+    amqp._producer_pool = None  # noqa: SLF001
     for _ in range(5):
         idle_system.execute("UPDATE celery_external_job SET wake_at = '2020-01-01 00:00:00.000000'")
         assert idle_system.external.sweep() == 1
@@ -131,8 +133,8 @@ def test_celerys_word_ends_a_task_sent_by_name_that_is_no_job_yet(
     idle_system: System, how: str
 ) -> None:
     name = idle_system.task("ask").name
-    options = {"expires": -1} if how == "expired" else {"countdown": 3}
-    sent = idle_system.app.send_task(name, **options)
+    options: Any = {"expires": -1} if how == "expired" else {"countdown": 3}
+    sent: Any = idle_system.app.send_task(name, **options)
     with idle_system.worker():
         if how == "revoked":
             idle_system.app.control.revoke(sent.id)

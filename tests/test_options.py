@@ -11,7 +11,7 @@ from math import inf, nan
 from typing import Any
 
 import pytest
-from celery import Celery, chain, group
+from celery import Celery, chain, chord, group
 
 from celery_external import ExternalTask, OptionError
 from celery_external.config import CALL_OPTIONS, check_json, check_options
@@ -31,7 +31,7 @@ def rows(database_url: str) -> Iterator[Rows]:
 @pytest.fixture
 def one_database(sqlite_url: str) -> Iterator[Rows]:
     """For what never reaches a database."""
-    with closing(Rows(sqlite_url)) as made:
+    with closing(Rows(sqlite_url, result_backend="cache+memory://")) as made:
         yield made
 
 
@@ -244,11 +244,33 @@ def test_a_wrong_option_of_a_call(one_database: Rows, name: str, way: str) -> No
     assert (one_database.count(), one_database.sent()) == (0, [])
 
 
+LATER: dict[str, Callable[[Any, Any], Any]] = {
+    "chain": chain,
+    "chain in a chain": lambda first, later: chain(first, first, chain(first, later)),
+    "group": lambda first, later: chain(first, group(first, later)),
+    "chord header": lambda first, later: chain(first, chord([first, later], first)),
+    "chord body": lambda first, later: chord([first, first], later),
+    "chord body in a chain": lambda first, later: chain(first, chord([first, first], later)),
+    "link": lambda first, later: first.clone().set(link=[later]),
+    "errback": lambda first, later: first.clone().set(link_error=[later]),
+}
+
+
 @wrong
-def test_a_wrong_option_of_a_later_step(one_database: Rows, name: str) -> None:
-    first = one_database.task.s()
+@pytest.mark.parametrize("place", LATER)
+def test_a_wrong_option_of_a_later_step(one_database: Rows, name: str, place: str) -> None:
+    first, later = one_database.task.s(), one_database.task.s().set(**{name: WRONG[name]})
     with pytest.raises(OptionError, match=f"^{name}: "):
-        chain(first, one_database.task.s().set(**{name: WRONG[name]})).apply_async()
+        LATER[place](first, later).apply_async()
+    assert (one_database.count(), one_database.sent()) == (0, [])
+
+
+@pytest.mark.parametrize("place", LATER)
+def test_an_option_for_a_later_step_that_is_ordinary(one_database: Rows, place: str) -> None:
+    task: Any = one_database.app.task(name="options.ordinary", shared=False)(ask)
+    later = task.s().set(labels=["a"])
+    with pytest.raises(OptionError, match=r"^labels: is for external tasks, and options\.ordinary"):
+        LATER[place](one_database.task.s(), later).apply_async()
     assert (one_database.count(), one_database.sent()) == (0, [])
 
 

@@ -75,7 +75,8 @@ def test_the_next_steps_publish_fails_and_the_outcome_stays_owed(
         worker.wait_for_log("Celery could not be told how job")
         job = fragile.get(result.parent)
         assert (job.state, job.settled, job.result) == (states.SUCCESS, False, "hold")
-        assert fragile.app.AsyncResult(job.id).state == "PARKED"
+        seen: Any = fragile.app.AsyncResult(job.id)
+        assert seen.state == "PARKED"
         broker.start()
         assert result.get(timeout=60) == "hold"
         fragile.wait_settled(job)

@@ -254,16 +254,16 @@ def test_the_first_of_many_for_the_same_job_wins(rows: Rows) -> None:
         [
             (job_id, Succeeded("first")),
             (other, Succeeded()),
-            (job_id, Failed("second")),
             (job_id, Succeeded("first")),
+            (job_id, Failed("last")),
         ]
     )
 
     assert [(r.job_id, r.status) for r in receipts] == [
         (job_id, "applied"),
         (other, "applied"),
-        (job_id, "refused"),
         (job_id, "duplicate"),
+        (job_id, "refused"),
     ]
     assert rows.external.get_job(job_id).result == "first"
     assert rows.events(job_id) == ["succeeded", "refused"]

@@ -375,6 +375,7 @@ _TAKE = Statement(
             state=sa.case((c.kind.is_(None), states.STARTED), else_=c.state),
             claim=_p("claim"),
             started_at=sa.case((c.kind.is_(None), now()), else_=c.started_at),
+            sends=sa.case((c.kind.is_(None), 0), else_=c.sends),
             due_at=sa.case((c.kind.is_(None), _after("trigger_timeout")), else_=c.due_at),
             wake_at=sa.case(
                 (c.kind.is_(None), earliest(_after("trigger_timeout"), c.deadline)),

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, Task, current_task
+from celery import Celery, Task, _state
 from celery.signals import task_failure, task_retry, task_success
 
 from celery_external import ExternalJobFailed, ExternalTask
@@ -62,7 +62,8 @@ def note_of_task(running: Any, event: str, **facts: Any) -> None:
     """Append an event of the task that runs; tasks of Celery's own are not ours to watch."""
     request = running.request
     if "run" in (request.kwargs or {}):
-        note(request.kwargs["run"], request.kwargs["name"], request.id, event, **facts)
+        given = request.kwargs
+        note(given["run"], given["name"], request.id, event, tries=request.retries, **facts)
 
 
 def describe(request: Any) -> dict[str, Any]:
@@ -102,23 +103,22 @@ class Observed(Task):  # type: ignore[type-arg]  # generic at run time from Cele
         """Celery's hook."""
         del task_id, kwargs
         note_of_task(
-            self, "on_failure", exc=exc, args=args, message=describe(self.request),
-            einfo=[einfo.type.__name__, einfo.exception],
-        )  # fmt: skip
+            self, "on_failure", exc=exc, args=args, einfo=einfo.type, message=describe(self.request)
+        )
 
     def on_retry(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Celery's hook."""
         del task_id, kwargs
-        note_of_task(
-            self, "on_retry", exc=exc, args=args, einfo=[einfo.type.__name__, einfo.exception]
-        )
+        note_of_task(self, "on_retry", exc=exc, args=args, einfo=einfo.type)
 
-    def after_return(
+    def after_return(  # noqa: PLR0917 - Celery's signature
         self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any
     ) -> None:
         """Celery's hook."""
         del task_id, kwargs
-        note_of_task(self, "after_return", status=status, value=retval, args=args, einfo=einfo)
+        note_of_task(
+            self, "after_return", status=status, value=retval, args=args, einfo=type(einfo)
+        )
 
 
 class ObservedExternal(Observed, ExternalTask):
@@ -176,14 +176,14 @@ for role, options in ROLES.items():
 @task(name="errback")
 def note_failure(request: Any, exc: Any, traceback: Any, *, run: str, name: str) -> None:
     """A link_error of the new style, called where the task failed."""
-    note(run, name, None, "errback", of=request.id, exc=exc, traceback=type(traceback).__name__)
+    note(run, name, None, "errback", of=request.id, exc=exc, traceback=type(traceback))
 
 
 @task(name="old_errback", base=Observed)
 def note_failed_id(failed_id: str, *, run: str, name: str) -> None:
     """A link_error of the old style: a task of its own that is told an id."""
     del run, name
-    note_of_task(current_task, "run", of=failed_id)
+    note_of_task(_state.get_current_task(), "run", of=failed_id)
 
 
 @task_success.connect
@@ -195,7 +195,7 @@ def note_success_signal(sender: Any, result: Any, **_kwargs: Any) -> None:
 @task_failure.connect
 def note_failure_signal(sender: Any, exception: Any, einfo: Any, **_kwargs: Any) -> None:
     """A receiver."""
-    note_of_task(sender, "task_failure", exc=exception, einfo=einfo.type.__name__)
+    note_of_task(sender, "task_failure", exc=exception, einfo=einfo.type)
 
 
 @task_retry.connect
@@ -209,11 +209,10 @@ class LogNotes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write it down, if it is the end and not the park."""
-        data = getattr(record, "data", None)
-        if data is not None and data["description"] != "ignored" and current_task:
-            note_of_task(
-                current_task, "log", level=record.levelname, description=data["description"]
-            )
+        description = getattr(record, "data", {}).get("description", "ignored")
+        task: Any = _state.get_current_task()
+        if description != "ignored" and task is not None:
+            note_of_task(task, "log", level=record.levelname, description=description)
 
 
 _log_notes = LogNotes()

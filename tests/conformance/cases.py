@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from celery import Celery, Signature, chain, chord, group
+from celery import Celery, chain, chord, group
 
 from tests.conformance.facts import ORDINARY
 
-Canvas = Signature[Any]
+#: A signature: celery-types knows only some of what ``set`` takes.
+Canvas: TypeAlias = Any
 Build = Callable[["Steps"], Canvas]
 
 
@@ -62,6 +63,7 @@ class Case:
         needs_chords: Cannot run on a result backend without chords.
         is_sequential: No two of its tasks can ever run at a time.
         keeps_result: The canvas has a result to wait for.
+        is_replaced: A task of it replaces itself.
         header_errbacks: ``task_allow_error_cb_on_chord_header``.
     """
 
@@ -73,6 +75,7 @@ class Case:
     needs_chords: bool = False
     is_sequential: bool = False
     keeps_result: bool = True
+    is_replaced: bool = False
     header_errbacks: bool = False
 
     def __str__(self) -> str:
@@ -162,9 +165,7 @@ def ignore_result_of_task(steps: Steps) -> Canvas:
 @case("a", "a b", keeps_result=False, is_sequential=True)
 def ignore_result_of_call(steps: Steps) -> Canvas:
     """`ignore_result` of a call."""
-    return chain(
-        steps.place("a").set(ignore_result=True), steps.plain("b").set(ignore_result=True)
-    )
+    return chain(steps.place("a").set(ignore_result=True), steps.plain("b").set(ignore_result=True))
 
 
 @case("a", "a", keeps_result=False, is_sequential=True)
@@ -352,7 +353,9 @@ def chord_with_external(steps: Steps) -> Canvas:
 @case("c", "a b c d", needs_chords=True)
 def chord_body(steps: Steps) -> Canvas:
     """Chord with an external body, in a chain."""
-    return chain(chord([steps.plain("a", 1), steps.plain("b", 2)], steps.place("c")), steps.plain("d"))
+    return chain(
+        chord([steps.plain("a", 1), steps.plain("b", 2)], steps.place("c")), steps.plain("d")
+    )
 
 
 @case("b a c", "a b c", needs_chords=True)
@@ -395,7 +398,9 @@ def chord_body_failing(steps: Steps) -> Canvas:
 @case("b a", "a b c d", needs_chords=True)
 def group_then_task(steps: Steps) -> Canvas:
     """Group and task in a chain (upgraded to a chord)."""
-    return chain(group(steps.place("a", 1), steps.place("b", 2)), steps.plain("c"), steps.plain("d"))
+    return chain(
+        group(steps.place("a", 1), steps.place("b", 2)), steps.plain("c"), steps.plain("d")
+    )
 
 
 @case("b a d", "a b c d", needs_chords=True)
@@ -588,6 +593,7 @@ for _how, _replacement in _REPLACEMENTS.items():
                 build=_replace(_replacement, _where),
                 signals=tuple(_replacement.signals.split()),
                 ends=frozenset(_ends - {"z"} if _how == "failing" else _ends),
+                is_replaced=True,
                 needs_chords=_replacement.needs_chords or _where.needs_chords,
             )
         )

@@ -28,7 +28,7 @@ class Combination:
     processes: int = 2
 
     def __str__(self) -> str:
-        return "-".join((self.broker, self.backend, self.table)).lower()
+        return f"{self.broker}-{self.backend}-{self.table}".lower()
 
     @property
     def pairs(self) -> set[frozenset[str]]:

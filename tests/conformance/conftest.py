@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
@@ -14,11 +14,9 @@ from tests.conformance.cases import Case
 from tests.conformance.combinations import Combination
 from tests.conformance.play import Seen, Stage
 
-Play: TypeAlias = Callable[[Combination], Mapping[str, Seen]]
-
 
 @pytest.fixture(scope="session")
-def make_env(
+def make_env(  # noqa: C901 - a table of servers
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Combination], dict[str, str]]:
     """Gives a combination servers' databases of its own."""
@@ -68,23 +66,26 @@ def make_env(
 @pytest.fixture(scope="session")
 def play(
     request: pytest.FixtureRequest, make_env: Callable[[Combination], dict[str, str]]
-) -> Play:
-    """Plays a combination's collected cases, all of them on one worker, and remembers."""
-    remembered: dict[Combination, Mapping[str, Seen]] = {}
+) -> Callable[[Combination], Mapping[str, Seen]]:
+    """Plays a combination's collected cases, all on one worker; but once, also if that fails."""
 
-    def collected(combination: Combination) -> list[Case]:
-        params = [getattr(item, "callspec", None) for item in request.session.items]
-        return [
-            spec.params["case"]
-            for spec in params
-            if spec is not None and spec.params.get("combination") == combination
-            and isinstance(spec.params.get("case"), Case)
-        ]  # fmt: skip
+    def find_collected(combination: Combination) -> list[Case]:
+        specs = [getattr(item, "callspec", None) for item in request.session.items]
+        params = [spec.params for spec in specs if spec is not None]
+        return [given["case"] for given in params if given.get("combination") is combination]
 
-    def play_once(combination: Combination) -> Mapping[str, Seen]:
-        if combination not in remembered:
+    @functools.cache
+    def play_once(combination: Combination) -> Mapping[str, Seen] | Exception:
+        try:
             with closing(Stage(combination, make_env(combination))) as stage:
-                remembered[combination] = stage.play(collected(combination))
-        return remembered[combination]
+                return stage.play(find_collected(combination))
+        except Exception as exc:  # noqa: BLE001 - raised again for each of the tests
+            return exc
 
-    return play_once
+    def play(combination: Combination) -> Mapping[str, Seen]:
+        seen = play_once(combination)
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
+
+    return play

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,10 +40,12 @@ def answer(name: str, given: Sequence[Any], does: Any, tries: int) -> Any:
             raise AssertionError(message)
 
 
-def show(value: Any) -> Any:
+def show(value: Any) -> Any:  # noqa: PLR0911 - a case a line
     """A value as JSON that is compared and read: exceptions by type and words, long texts short."""
     if isinstance(value, BaseException):
         return {"raised": type(value).__name__, "message": str(value)}
+    if isinstance(value, type):
+        return value.__name__
     if isinstance(value, str) and len(value) > MAX_SHOWN:
         digest = hashlib.sha256(value.encode()).hexdigest()
         return f"{len(value)} characters, sha256 {digest}"
@@ -53,3 +56,17 @@ def show(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return repr(value)
+
+
+def compare(ordinary: Any, external: Any, path: str = "") -> list[str]:
+    """Say where two JSON values differ, a line each."""
+    if isinstance(ordinary, dict) and isinstance(external, dict):
+        keys = dict.fromkeys([*ordinary, *external])
+        pairs = [(f".{key}", ordinary.get(key, "-"), external.get(key, "-")) for key in keys]
+    elif isinstance(ordinary, list) and isinstance(external, list):
+        longest = itertools.zip_longest(ordinary, external, fillvalue="-")
+        pairs = [(f"[{number}]", left, right) for number, (left, right) in enumerate(longest)]
+    else:
+        same = ordinary == external
+        return [] if same else [f"{path}: ordinary {ordinary!r}, external {external!r}"]
+    return [line for key, left, right in pairs for line in compare(left, right, path + key)]

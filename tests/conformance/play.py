@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,9 @@ from tests.processes import Worker
 from tests.waiting import wait_for
 
 APP = "tests.conformance.app"
-TIMEOUT = 100.0
+#: Seconds for all the canvases of a combination, and for nothing to happen to any of them.
+TIMEOUT = 150.0
+PATIENCE = 15.0
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -50,7 +53,15 @@ class Canvas:
     def events(self) -> list[dict[str, Any]]:
         """What its tasks wrote down until now."""
         path = self.scratch / f"{self.run}.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        # A line without its end is still being written.
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
+
+    @property
+    def size(self) -> int:
+        """How much they wrote."""
+        path = self.scratch / f"{self.run}.jsonl"
+        return path.stat().st_size if path.exists() else 0
 
     @property
     def next_signal(self) -> str | None:
@@ -64,19 +75,26 @@ class Canvas:
         """The names of the tasks and errbacks that have ended."""
         return {event["name"] for event in self.events if _is_end(event)}
 
+    def describe(self) -> str:
+        """What it waits for."""
+        missing = " ".join(sorted(self.case.ends - self.ended))
+        return f"next signal: {self.next_signal}; not ended: {missing or 'its result'}"
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What was seen of one canvas.
 
     Attributes:
+        stuck: What it waited for in vain.
         facts: What must be the same of both kinds.
-        jobs: The external jobs' names, states and whether they are settled.
+        jobs: Its external jobs.
         log: What the worker logged of it.
     """
 
+    stuck: str | None
     facts: Mapping[str, Any]
-    jobs: Sequence[tuple[str, str, bool]]
+    jobs: Sequence[Job]
     log: str
 
 
@@ -95,12 +113,16 @@ class Stage:
         with self.worker:
             canvases = [self._start(case, kind) for case in cases for kind in KINDS]
             left = list(canvases)
+            patience = _Patience()
             wait_for(
-                lambda: not self._advance(left), timeout=TIMEOUT, what=f"{self.combination} to end"
+                lambda: not self._advance(left) or patience.is_over(self._count_events(canvases)),
+                timeout=TIMEOUT,
+                what=f"the canvases on {self.combination} to end",
             )
-            wait_for(self._is_idle, what=f"the worker of {self.combination} to be idle")
-            seen = {canvas.run: self._look_at(canvas) for canvas in canvases}
-        return seen
+            if not left:
+                wait_for(self._is_idle, what=f"the worker of {self.combination} to be idle")
+            log = _read_log(self.worker)
+            return {canvas.run: self._look_at(canvas, left, log) for canvas in canvases}
 
     def close(self) -> None:
         """Let go of connections."""
@@ -124,7 +146,7 @@ class Stage:
 
     # --- Going on ---
 
-    def _advance(self, left: list[Canvas]) -> list[str]:
+    def _advance(self, left: list[Canvas]) -> list[Canvas]:
         """Give each canvas its next signal, if that is due; returns what is still under way."""
         parked = {
             (job.meta["run"], job.meta["name"]): job
@@ -133,11 +155,10 @@ class Stage:
         for canvas in left:
             self._signal_next(canvas, parked)
         left[:] = [canvas for canvas in left if not self._is_done(canvas)]
-        return [
-            f"{canvas.run}: next signal {canvas.next_signal}, "
-            f"missing {sorted(canvas.case.ends - canvas.ended)}"
-            for canvas in left
-        ]
+        return left
+
+    def _count_events(self, canvases: Sequence[Canvas]) -> int:
+        return sum(len(canvas.signalled) + canvas.size for canvas in canvases)
 
     def _signal_next(self, canvas: Canvas, parked: Mapping[tuple[str, str], Job]) -> None:
         name = canvas.next_signal
@@ -171,8 +192,10 @@ class Stage:
             return False
         if not self._is_handed_on(canvas):
             return False
-        has_result = self.combination.has_results and canvas.case.keeps_result
-        return not has_result or canvas.result.ready()
+        # The others' results are stored before their tasks end, and rpc gives each but once.
+        needs_result = self.combination.has_shared_results and canvas.case.keeps_result
+        result: Any = canvas.result
+        return not needs_result or result.ready()
 
     def _is_idle(self) -> bool:
         """Whether nothing is left that could still write something down."""
@@ -184,22 +207,25 @@ class Stage:
                 if found is None or any(found.values()):
                     return False
             with self.app.connection_for_read() as connection:
-                queue = connection.default_channel.queue_declare("celery", passive=True)
-                if queue.message_count:
+                channel = connection.default_channel
+                queue: Any = self.app.amqp.queues["celery"].bind(channel)
+                if queue.queue_declare().message_count:
                     return False
         return True
 
     # --- Looking ---
 
-    def _look_at(self, canvas: Canvas) -> Seen:
+    def _look_at(
+        self, canvas: Canvas, left: Sequence[Canvas], log: Mapping[str, Sequence[str]]
+    ) -> Seen:
         names = _names_of(canvas)
-        facts: dict[str, Any] = {"events": _events_by_name(canvas)}
+        labels = _Labels(canvas, names)
+        facts: dict[str, Any] = {"events": _read_events(canvas, labels)}
         if canvas.case.is_sequential and self.combination.processes == 1:
             facts["order"] = [f"{event['name']} {event['event']}" for event in canvas.events]
-        if self.combination.has_results:
+        if self._shows_result(canvas):
+            facts["get"] = _get(canvas.result)
             facts["result"] = self._look_at_result(canvas.result)
-            if canvas.case.keeps_result:
-                facts["get"] = _get(canvas.result)
         if self.combination.has_shared_results:
             facts["tasks"] = {
                 name: self._look_at_task(self.app.AsyncResult(task_id))
@@ -207,14 +233,21 @@ class Stage:
             }
         jobs = self.external.find_jobs(meta={"run": canvas.run}, order="created", limit=100)
         return Seen(
-            facts=_Labels(canvas, names).put_on(show(facts)),
-            jobs=[(job.meta["name"], job.state, job.settled) for job in jobs],
+            stuck=canvas.describe() if canvas in left else None,
+            facts=labels.put_on(show(facts)),
+            jobs=list(jobs),
             log="\n".join(
                 line
-                for line in self.worker.log().splitlines()
-                if any(task_id in line for task_id in [*names, *(job.id for job in jobs)])
+                for task_id in dict.fromkeys([*names, *(job.id for job in jobs)])
+                for line in log.get(task_id, ())
             ),
         )
+
+    def _shows_result(self, canvas: Canvas) -> bool:
+        """Whether the caller ever gets a result."""
+        if self.combination.backend == "rpc" and canvas.case.is_replaced:
+            return False  # Celery sends it to the worker that published the replacement
+        return self.combination.has_results and canvas.case.keeps_result
 
     def _look_at_result(self, result: ResultBase | None) -> Any:
         """The tree of results that the caller holds."""
@@ -222,14 +255,39 @@ class Stage:
             return None
         parent = self._look_at_result(result.parent)
         if isinstance(result, GroupResult):
-            members = [self._look_at_result(member) for member in result.results]
+            members = [self._look_at_result(member) for member in result.results or ()]
             return {"group": members, "parent": parent}
         assert isinstance(result, AsyncResult)
+        if self.combination.backend == "rpc":
+            result.get(timeout=10, propagate=False)  # its message is taken in by nobody else
         return {"id": result.id, **self._look_at_task(result), "parent": parent}
 
     def _look_at_task(self, result: AsyncResult[Any]) -> dict[str, Any]:
         seen = {"state": result.state, "value": result.result}
         return {**seen, "children": [_outline(child) for child in result.children or ()]}
+
+
+def _read_log(worker: Worker) -> dict[str, list[str]]:
+    """What the worker logged of each task."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for line in worker.log().splitlines():
+        for task_id in dict.fromkeys(UUID.findall(line)):
+            lines[task_id].append(line)
+    return lines
+
+
+class _Patience:
+    """Ends when nothing at all has happened for a while."""
+
+    def __init__(self) -> None:
+        self._count = -1
+        self._since = 0.0
+
+    def is_over(self, count: int) -> bool:
+        now = time.monotonic()
+        if count != self._count:
+            self._count, self._since = count, now
+        return now - self._since > PATIENCE
 
 
 def load_app(env: Mapping[str, str]) -> Celery:
@@ -251,7 +309,7 @@ def _is_end(event: Mapping[str, Any]) -> bool:
     return bool(event["event"] == "errback")
 
 
-def _get(result: ResultBase) -> Any:
+def _get(result: Any) -> Any:
     """What a caller gets or is raised."""
     try:
         return {"got": result.get(timeout=10)}
@@ -259,9 +317,9 @@ def _get(result: ResultBase) -> Any:
         return exc
 
 
-def _outline(result: ResultBase) -> Any:
+def _outline(result: Any) -> Any:
     if isinstance(result, GroupResult):
-        return [_outline(member) for member in result.results]
+        return [_outline(member) for member in result.results or ()]
     assert isinstance(result, AsyncResult)
     return result.id
 
@@ -275,12 +333,21 @@ def _names_of(canvas: Canvas) -> dict[str, str]:
     return {task_id: "=".join(found) for task_id, found in names.items()}
 
 
-def _events_by_name(canvas: Canvas) -> dict[str, list[Any]]:
-    """What happened to each task, in order; tasks side by side have no order between them."""
-    events: dict[str, list[Any]] = defaultdict(list)
+def _read_events(canvas: Canvas, labels: _Labels) -> dict[str, list[list[Any]]]:
+    """By name, what happened to each task of it, in order; tasks side by side have none."""
+    # A retry may be run by one process before another has called the hooks of the try before it.
+    tries: dict[tuple[str, str, int], list[Any]] = defaultdict(list)
     for event in canvas.events:
-        events[event["name"]].append(event)
-    return dict(sorted(events.items()))
+        if canvas.case.needs_chords:
+            # Both come to a body from the member that happened to end last.
+            for name in ("root", "parent"):
+                event.get("message", {}).pop(name, None)
+        which = (event["name"], event["id"] or event["of"], event.get("tries", 0))
+        tries[which].append(labels.put_on(event))
+    events: dict[str, list[list[Any]]] = defaultdict(list)
+    for (name, _, _), found in tries.items():
+        events[name].append(found)
+    return {name: sorted(found, key=json.dumps) for name, found in events.items()}
 
 
 class _Labels:

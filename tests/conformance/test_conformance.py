@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import pytest
 
-from celery_external import states
 from tests.conformance.cases import CASES, Case
 from tests.conformance.combinations import COMBINATIONS, Combination
-from tests.conformance.conftest import Play
-from tests.conformance.facts import EXTERNAL, ORDINARY
-from tests.conformance.play import name_run
+from tests.conformance.facts import EXTERNAL, ORDINARY, compare
+from tests.conformance.play import Seen, name_run
 from tests.conformance.table import why_not
 
 POSSIBLE = [
@@ -20,15 +20,19 @@ POSSIBLE = [
 ]
 
 
-@pytest.mark.timeout(240)  # the first test of a combination plays all of its canvases
+@pytest.mark.timeout(300)  # the first test of a combination plays all of its canvases
 @pytest.mark.parametrize(("combination", "case"), POSSIBLE)
 def test_external_is_as_ordinary(
-    combination: Combination, case: Case, play: Play, request: pytest.FixtureRequest
+    combination: Combination,
+    case: Case,
+    play: Callable[[Combination], Mapping[str, Seen]],
+    request: pytest.FixtureRequest,
 ) -> None:
     seen = play(combination)
     ordinary, external = (seen[name_run(case, kind)] for kind in (ORDINARY, EXTERNAL))
     for kind, one in ((ORDINARY, ordinary), (EXTERNAL, external)):
         request.node.add_report_section("call", f"worker, {kind}", one.log)
-    assert external.facts == ordinary.facts
+    assert (ordinary.stuck, external.stuck) == (None, None)
+    assert compare(ordinary.facts, external.facts) == []
     assert not ordinary.jobs
-    assert {job for job in external.jobs if not job[2]} == set()
+    assert [job for job in external.jobs if not job.settled] == []
