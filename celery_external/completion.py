@@ -18,7 +18,7 @@ from .naming import (
     known_id,
     require_row,
 )
-from .store import write
+from .store import decisions, noted
 from .view import job_from
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def _decide(
     check_attempt(attempt)
     database = installation.database
     while True:
-        with write.deciding(database) as tx:
-            row = write.decide(
+        with noted.deciding(database) as tx:
+            row = decisions.decide(
                 tx,
                 namespace=installation.namespace,
                 job_id=job_id,
@@ -108,8 +108,8 @@ def signal_many(
     for job_id, encoded in given:
         if can_be_id(job_id):
             first.setdefault(job_id, encoded)
-    with write.deciding(installation.database) as tx:
-        rows = write.decide_many(
+    with noted.deciding(installation.database) as tx:
+        rows = decisions.decide_many(
             tx,
             namespace=installation.namespace,
             outcomes=[(job_id, None, encoded) for job_id, encoded in first.items()],
@@ -203,7 +203,7 @@ def refuse(
 ) -> NoReturn:
     """A refused word is not lost: it stands in the history and in the log."""
     with installation.database.alone() as tx:
-        write.note(
+        noted.note(
             tx,
             row,
             "refused",

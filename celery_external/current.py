@@ -12,7 +12,7 @@ from celery.local import Proxy
 from . import steering
 from .config import check_json, check_meta_key, check_reference
 from .errors import JobAlreadyCompletedError, NoCurrentJobError, ReferenceTakenError
-from .store import write
+from .store import deliveries
 
 if TYPE_CHECKING:
     from .delivery import Delivery
@@ -56,7 +56,7 @@ class Meta(MutableMapping[str, Any]):
     def _save(self, meta: dict[str, Any]) -> None:
         delivery = self._delivery
         with delivery.installation.database.alone() as tx:
-            write.save(tx, delivery.row, delivery.claim, "meta", meta)
+            deliveries.save(tx, delivery.row, delivery.claim, "meta", meta)
         delivery.row["meta"] = meta
 
 
@@ -108,7 +108,7 @@ class CurrentJob:
         database = delivery.installation.database
         try:
             with database.alone() as tx:
-                write.save(tx, delivery.row, delivery.claim, "reference", checked)
+                deliveries.save(tx, delivery.row, delivery.claim, "reference", checked)
         except Exception as exc:
             if database.is_integrity_error(exc):
                 raise ReferenceTakenError(checked, delivery.task.name) from None

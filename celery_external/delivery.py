@@ -16,7 +16,7 @@ from . import message, payload, signals, states
 from .config import Options
 from .errors import DatabaseUnavailableError
 from .job import Job
-from .store import read, write
+from .store import attempts, decisions, deliveries, noted, read
 from .view import job_from
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Delivery:
 
     def _insert_started(self) -> Row | None:
         with self.installation.database.alone() as tx:
-            return write.insert_job(
+            return attempts.insert_job(
                 tx,
                 namespace=self.installation.namespace,
                 job_id=self.job_id,
@@ -178,7 +178,7 @@ class Delivery:
     def _take(self, attempt: int) -> Row:
         for _ in range(3):
             with self.installation.database.alone() as tx:
-                row = write.take(
+                row = deliveries.take(
                     tx,
                     namespace=self.installation.namespace,
                     job_id=self.job_id,
@@ -204,8 +204,8 @@ class Delivery:
         """The message came after the job's time was over and before the sweep did."""
         expires_at, deadline = row["expires_at"], row["deadline"]
         is_expired = expires_at is not None and (deadline is None or expires_at < deadline)
-        with write.deciding(self.installation.database) as tx:
-            write.decide(
+        with noted.deciding(self.installation.database) as tx:
+            decisions.decide(
                 tx,
                 namespace=row["namespace"],
                 job_id=row["id"],
@@ -223,7 +223,7 @@ class Delivery:
             return False
         try:
             with self.installation.database.alone() as tx:
-                row = write.claim_outcome(
+                row = deliveries.claim_outcome(
                     tx, self.row, self.claim, self.installation.settings.lease
                 )
         except DatabaseUnavailableError:
@@ -251,8 +251,8 @@ class Delivery:
         return True
 
     def _decide_own(self, outcome: Row) -> Row | None:
-        with write.deciding(self.installation.database) as tx:
-            return write.decide_own(
+        with noted.deciding(self.installation.database) as tx:
+            return decisions.decide_own(
                 tx, self.row, self.claim, outcome=outcome, lease=self.installation.settings.lease
             )
 
@@ -288,8 +288,8 @@ class Delivery:
         if self.released and not self.claim_early_outcome():
             # Celery's tracer says that a delivery is over before it says that it went wrong.
             return False
-        with write.deciding(self.installation.database) as tx:
-            row = write.overrule(tx, self.row, self.claim, self._failure(exc))
+        with noted.deciding(self.installation.database) as tx:
+            row = decisions.overrule(tx, self.row, self.claim, self._failure(exc))
         self.row = row or self.row
         return row is not None
 
@@ -299,8 +299,8 @@ class Delivery:
         self, start: Row, timing: Mapping[str, Any], *, is_retry: bool
     ) -> Row | None:
         """A retry or a replacement carries the job on; None: somebody has completed it."""
-        with write.deciding(self.installation.database) as tx:
-            row = write.begin_next_attempt(
+        with noted.deciding(self.installation.database) as tx:
+            row = attempts.begin_next_attempt(
                 tx,
                 namespace=self.installation.namespace,
                 job_id=self.job_id,
@@ -336,7 +336,7 @@ class Delivery:
 
     def _settle(self) -> None:
         with self.installation.database.alone() as tx:
-            write.settle(tx, self.row, self.claim)
+            deliveries.settle(tx, self.row, self.claim)
 
     def release(self) -> None:
         """Celery could not be told: give the claim back, for the sweep to send it again."""
@@ -346,7 +346,7 @@ class Delivery:
         wait = wait_before_repeat(self.installation.settings.resume_grace, self.row["sends"])
         try:
             with self.installation.database.alone() as tx:
-                write.release(tx, self.row, self.claim, wait)
+                deliveries.release(tx, self.row, self.claim, wait)
         except DatabaseUnavailableError:
             logger.exception("Job %s stays claimed until the lease is over", self.job_id)
 

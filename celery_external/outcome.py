@@ -12,7 +12,7 @@ from . import message, payload, states
 from .delivery import Delivery, Superseded
 from .errors import ExternalJobCancelled, ExternalJobTimedOut, TriggerLostError
 from .job import Succeeded
-from .store import write
+from .store import decisions, noted
 
 if TYPE_CHECKING:
     from .store.database import Row
@@ -73,8 +73,8 @@ def _answer_timeout(delivery: Delivery) -> None:
 
 
 def _write_answer(delivery: Delivery, columns: Row) -> Row | None:
-    with write.deciding(delivery.installation.database) as tx:
-        return write.answer_timeout(tx, delivery.row, delivery.claim, columns)
+    with noted.deciding(delivery.installation.database) as tx:
+        return decisions.answer_timeout(tx, delivery.row, delivery.claim, columns)
 
 
 def _encode_answer(delivery: Delivery, answer: Any) -> Row:

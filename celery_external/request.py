@@ -17,7 +17,7 @@ from celery.worker.request import Request
 from . import completion, message, payload, states
 from .errors import ExternalError
 from .installation import installation_of
-from .store import read, write
+from .store import decisions, noted, read
 from .trigger import Parked
 
 logger = logging.getLogger("celery_external")
@@ -144,8 +144,8 @@ class ExternalRequest(Request):
                 return
             if self._attempt() not in {None, row["attempt"]}:
                 return
-            with write.deciding(installation.database) as tx:
-                lost = write.decide_lost(
+            with noted.deciding(installation.database) as tx:
+                lost = decisions.decide_lost(
                     tx, row, outcome, wake_in=installation.settings.resume_grace
                 )
         except ExternalError:

@@ -18,7 +18,7 @@ from .delivery import Delivery, delivery_of, start_columns
 from .errors import DatabaseUnavailableError, OptionError
 from .installation import Installation, installation_of
 from .steering import send_soon
-from .store import write
+from .store import attempts, noted
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -190,11 +190,11 @@ class Call:
         }
         database = self._installation.database
         with database.alone() as tx:
-            self._row = write.insert_job(tx, **place)
+            self._row = attempts.insert_job(tx, **place)
         # The step of a replacement that carries the id of the job that it replaces.
         if self._row is None and self._options.get("replaced_task_nesting"):
-            with write.deciding(database) as tx:
-                self._row = write.begin_next_attempt(
+            with noted.deciding(database) as tx:
+                self._row = attempts.begin_next_attempt(
                     tx, **place, row=None, claim=None, state=states.PENDING, event="continued"
                 )
         if self._row is None:
@@ -220,7 +220,7 @@ class Call:
                 return self._task.AsyncResult(self._task_id)
             if row["attempt"] == 1:
                 with self._installation.database.alone() as tx:
-                    write.delete_unsent(tx, self._installation.namespace, self._task_id)
+                    attempts.delete_unsent(tx, self._installation.namespace, self._task_id)
         except DatabaseUnavailableError:
             logger.exception("Job %s has a row, and no message yet", self._task_id)
         return None

@@ -14,7 +14,7 @@ from .config import check_deadline, check_timeout
 from .errors import OptionError, RerunRefusedError
 from .job import Job
 from .naming import JobLike, check_attempt, check_note, known_id, require_row
-from .store import read, write
+from .store import attempts, noted, read, times
 from .view import job_from
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def report_progress(
         "at": datetime.now(UTC).isoformat(),
     }
     with installation.database.alone() as tx:
-        row = write.record_progress(
+        row = times.record_progress(
             tx,
             namespace=installation.namespace,
             job_id=job_id,
@@ -71,8 +71,8 @@ def extend(
         raise OptionError("extend_job", "takes either timeout= or deadline=")
     job_id = known_id(installation, job)
     check_attempt(attempt)
-    with write.deciding(installation.database) as tx:
-        row = write.extend(
+    with noted.deciding(installation.database) as tx:
+        row = times.extend(
             tx,
             namespace=installation.namespace,
             job_id=job_id,
@@ -107,8 +107,8 @@ def rerun(
         raise RerunRefusedError(seen, f"it is {row['state']}, not PARKED, FAILURE or REVOKED")
     if row["state"] != states.PARKED and message.load_body(app, row)[2].get("chord"):
         raise RerunRefusedError(seen, "it is a member of a chord, and the chord has failed")
-    with write.deciding(installation.database) as tx:
-        fresh = write.rerun(
+    with noted.deciding(installation.database) as tx:
+        fresh = attempts.rerun(
             tx,
             row,
             deadline=_deadline_ahead(row),
@@ -147,7 +147,7 @@ def get(installation: Installation, job: JobLike) -> Job:
 def send_soon(installation: Installation, row: Row) -> None:
     """Have the sweep send a message soon that could not be sent now."""
     with installation.database.alone() as tx:
-        write.send_soon(
+        attempts.send_soon(
             tx,
             installation.namespace,
             row["id"],

@@ -13,7 +13,7 @@ from . import message, payload, signals, states
 from .delivery import overdue_outcome, wait_before_repeat
 from .errors import ExternalError
 from .installation import installation_of
-from .store import read, write
+from .store import read, times
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -51,7 +51,7 @@ def sweep(installation: Installation) -> int:
             # Only what the broker took counts as sent.
             with installation.database.alone() as tx:
                 grace = installation.settings.resume_grace
-                write.take_back_repeat(tx, installation.namespace, unsent, grace)
+                times.take_back_repeat(tx, installation.namespace, unsent, grace)
         total += len(due)
         if len(due) < BATCH or (to_send and not sent):
             return total
@@ -68,7 +68,7 @@ def _end(installation: Installation, tx: Transaction, due: list[Row]) -> list[Ro
     for (kind, reason), ids in ends.items():
         columns = payload.outcome_columns(kind, reason=reason)
         grace = installation.settings.resume_grace
-        ended.extend(write.expire(tx, installation.namespace, ids, columns, grace))
+        ended.extend(times.expire(tx, installation.namespace, ids, columns, grace))
     return ended
 
 
@@ -81,7 +81,7 @@ def _repeat(installation: Installation, tx: Transaction, due: list[Row]) -> list
     return [
         row
         for wait, ids in repeats.items()
-        for row in write.repeat(tx, installation.namespace, ids, wait)
+        for row in times.repeat(tx, installation.namespace, ids, wait)
     ]
 
 

@@ -17,7 +17,7 @@ from .delivery import Delivery, Superseded
 from .errors import DatabaseUnavailableError, UnserializableError
 from .job import Failed, Succeeded
 from .outcome import hand_on
-from .store import read, write
+from .store import deliveries, read
 
 if TYPE_CHECKING:
     from celery.app.task import Task
@@ -175,7 +175,7 @@ def _write_park(
     delivery: Delivery, body: bytes | None, data: bytes | None, type_: str | None
 ) -> Row | None:
     with delivery.installation.database.alone() as tx:
-        return write.park(
+        return deliveries.park(
             tx,
             delivery.row,
             delivery.claim,

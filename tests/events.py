@@ -11,7 +11,7 @@ import pytest
 
 from celery_external import JobAlreadyCompletedError, states
 from celery_external.payload import outcome_columns
-from celery_external.store import write
+from celery_external.store import attempts, decisions, deliveries, noted, times
 from celery_external.store.database import Row
 from tests.rows import CLAIM, Rows
 
@@ -36,7 +36,7 @@ def redeliver(rows: Rows, row: Row) -> None:
 
 def end_own_trigger(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
-        write.claim_outcome(tx, row, "other", LEASE)
+        deliveries.claim_outcome(tx, row, "other", LEASE)
 
 
 def park(rows: Rows, row: Row) -> None:
@@ -48,45 +48,45 @@ def park_with_heartbeat(rows: Rows, row: Row) -> None:
 
 
 def decide_own(rows: Rows, row: Row) -> None:
-    with write.deciding(rows.database) as tx:
-        write.decide_own(tx, row, CLAIM, outcome=rows.outcome(), lease=LEASE)
+    with noted.deciding(rows.database) as tx:
+        decisions.decide_own(tx, row, CLAIM, outcome=rows.outcome(), lease=LEASE)
 
 
 def lose(rows: Rows, row: Row) -> None:
     lost = outcome_columns(states.LOST, reason="killed")
-    with write.deciding(rows.database) as tx:
-        write.decide_lost(tx, row, lost, GRACE)
+    with noted.deciding(rows.database) as tx:
+        decisions.decide_lost(tx, row, lost, GRACE)
 
 
 def answer_timeout(rows: Rows, row: Row) -> None:
-    with write.deciding(rows.database) as tx:
-        write.answer_timeout(tx, row, CLAIM, rows.outcome("late"))
+    with noted.deciding(rows.database) as tx:
+        decisions.answer_timeout(tx, row, CLAIM, rows.outcome("late"))
 
 
 def overrule(rows: Rows, row: Row) -> None:
     refused = outcome_columns(states.FAILED, reason="no JSON")
-    with write.deciding(rows.database) as tx:
-        write.overrule(tx, row, CLAIM, refused)
+    with noted.deciding(rows.database) as tx:
+        decisions.overrule(tx, row, CLAIM, refused)
 
 
 def settle(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
-        write.settle(tx, row, CLAIM)
+        deliveries.settle(tx, row, CLAIM)
 
 
 def release(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
-        write.release(tx, row, CLAIM, 4 * GRACE)
+        deliveries.release(tx, row, CLAIM, 4 * GRACE)
 
 
 def save_meta(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
-        write.save(tx, row, CLAIM, "meta", {"said": "by the trigger"})
+        deliveries.save(tx, row, CLAIM, "meta", {"said": "by the trigger"})
 
 
 def save_reference(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
-        write.save(tx, row, CLAIM, "reference", "r-1")
+        deliveries.save(tx, row, CLAIM, "reference", "r-1")
 
 
 def retry(rows: Rows, row: Row) -> None:
@@ -112,17 +112,17 @@ def start_as_replacement(rows: Rows, row: Row) -> None:
 
 def take_back(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
-        write.delete_unsent(tx, rows.namespace, row["id"])
+        attempts.delete_unsent(tx, rows.namespace, row["id"])
 
 
 def send_soon(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
-        write.send_soon(tx, rows.namespace, row["id"], row["attempt"], GRACE)
+        attempts.send_soon(tx, rows.namespace, row["id"], row["attempt"], GRACE)
 
 
 def decide(rows: Rows, row: Row) -> None:
-    with write.deciding(rows.database) as tx:
-        write.decide(
+    with noted.deciding(rows.database) as tx:
+        decisions.decide(
             tx,
             namespace=rows.namespace,
             job_id=row["id"],
@@ -134,8 +134,8 @@ def decide(rows: Rows, row: Row) -> None:
 
 
 def decide_many(rows: Rows, row: Row) -> None:
-    with write.deciding(rows.database) as tx:
-        write.decide_many(
+    with noted.deciding(rows.database) as tx:
+        decisions.decide_many(
             tx,
             namespace=rows.namespace,
             outcomes=[(row["id"], row["attempt"], rows.outcome())],
@@ -147,12 +147,12 @@ def decide_many(rows: Rows, row: Row) -> None:
 def expire(rows: Rows, row: Row) -> None:
     late = outcome_columns(states.TIMED_OUT, reason="late")
     with rows.database.transaction() as tx:
-        write.expire(tx, rows.namespace, [row["id"]], late, GRACE)
+        times.expire(tx, rows.namespace, [row["id"]], late, GRACE)
 
 
 def progress(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
-        write.record_progress(
+        times.record_progress(
             tx,
             namespace=rows.namespace,
             job_id=row["id"],
@@ -162,8 +162,8 @@ def progress(rows: Rows, row: Row) -> None:
 
 
 def extend(rows: Rows, row: Row) -> None:
-    with write.deciding(rows.database) as tx:
-        write.extend(
+    with noted.deciding(rows.database) as tx:
+        times.extend(
             tx,
             namespace=rows.namespace,
             job_id=row["id"],
@@ -176,8 +176,8 @@ def extend(rows: Rows, row: Row) -> None:
 
 
 def rerun(rows: Rows, row: Row) -> None:
-    with write.deciding(rows.database) as tx:
-        write.rerun(tx, row, deadline=None, wake_in=PENDING, by=None, reason=None)
+    with noted.deciding(rows.database) as tx:
+        attempts.rerun(tx, row, deadline=None, wake_in=PENDING, by=None, reason=None)
 
 
 def succeed(rows: Rows, row: Row) -> None:

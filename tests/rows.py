@@ -17,7 +17,7 @@ from celery import Celery
 from celery_external import ExternalTask, Succeeded, get_external, message, payload, states
 from celery_external.installation import installation_of
 from celery_external.schema import job
-from celery_external.store import read, write
+from celery_external.store import attempts, decisions, deliveries, noted, read
 from celery_external.store.database import Row
 
 #: Who runs the trigger, and hands the outcome on.
@@ -185,9 +185,9 @@ class Rows:
         """Have its trigger replaced by another step."""
         job_id = self.started(replaced_task_nesting=1)
         outcome = payload.outcome_columns(states.CONTINUED, reason="Replaced")
-        with write.deciding(self.database) as tx:
+        with noted.deciding(self.database) as tx:
             row = self.get(job_id)
-            assert write.decide_own(tx, row, CLAIM, outcome=outcome, lease=300)
+            assert decisions.decide_own(tx, row, CLAIM, outcome=outcome, lease=300)
         return job_id
 
     # --- What a worker does ---
@@ -202,7 +202,7 @@ class Rows:
     ) -> Row | None:
         """Deliver the message of an attempt; default: the one that is on."""
         with self.database.alone() as tx:
-            return write.take(
+            return deliveries.take(
                 tx,
                 namespace=self.namespace,
                 job_id=job_id,
@@ -218,7 +218,7 @@ class Rows:
     ) -> Row | None:
         """End the trigger as a worker does when ``run`` returned."""
         with self.database.alone() as tx:
-            return write.park(
+            return deliveries.park(
                 tx,
                 row,
                 CLAIM,
@@ -232,8 +232,8 @@ class Rows:
 
     def begin_next_attempt(self, row: Row, state: str = states.PENDING) -> Row | None:
         """Start the job anew, as its own delivery does."""
-        with write.deciding(self.database) as tx:
-            return write.begin_next_attempt(
+        with noted.deciding(self.database) as tx:
+            return attempts.begin_next_attempt(
                 tx,
                 namespace=self.namespace,
                 job_id=row["id"],
@@ -248,7 +248,7 @@ class Rows:
     def settle(self, job_id: str) -> None:
         """Tell Celery."""
         with self.database.alone() as tx:
-            assert write.settle(tx, self.get(job_id), CLAIM)
+            assert deliveries.settle(tx, self.get(job_id), CLAIM)
 
     def outcome(self, result: Any = 1) -> Row:
         """The columns of a success."""

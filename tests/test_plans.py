@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from celery_external.store import read, write
+from celery_external.store import decisions, deliveries, read, times
 from celery_external.store.database import Row, Transaction
 from tests.rows import Rows
 from tests.servers import Postgres
@@ -115,7 +115,7 @@ def a_row(rows: Rows) -> Row:
 
 
 def decide(rows: Rows, tx: Transaction) -> object:
-    return write.decide(
+    return decisions.decide(
         tx,
         namespace=rows.namespace,
         job_id="job-4",
@@ -128,11 +128,13 @@ def decide(rows: Rows, tx: Transaction) -> object:
 
 def decide_many(rows: Rows, tx: Transaction) -> object:
     outcomes = [(f"job-{n}", None, rows.outcome()) for n in range(200)]
-    return write.decide_many(tx, namespace=rows.namespace, outcomes=outcomes, by="me", wake_in=60)
+    return decisions.decide_many(
+        tx, namespace=rows.namespace, outcomes=outcomes, by="me", wake_in=60
+    )
 
 
 def take(rows: Rows, tx: Transaction) -> object:
-    return write.take(
+    return deliveries.take(
         tx,
         namespace=rows.namespace,
         job_id="job-4",
@@ -144,7 +146,7 @@ def take(rows: Rows, tx: Transaction) -> object:
 
 
 def park(rows: Rows, tx: Transaction) -> object:
-    return write.park(
+    return deliveries.park(
         tx,
         a_row(rows),
         "me",
@@ -158,18 +160,18 @@ def park(rows: Rows, tx: Transaction) -> object:
 
 
 def progress(rows: Rows, tx: Transaction) -> object:
-    return write.record_progress(
+    return times.record_progress(
         tx, namespace=rows.namespace, job_id="job-4", attempt=None, progress={"current": 1}
     )
 
 
 def expire(rows: Rows, tx: Transaction) -> object:
     ids = [f"job-{n}" for n in range(200)]
-    return write.expire(tx, rows.namespace, ids, rows.outcome(), 60)
+    return times.expire(tx, rows.namespace, ids, rows.outcome(), 60)
 
 
 def repeat(rows: Rows, tx: Transaction) -> object:
-    return write.repeat(tx, rows.namespace, [f"job-{n}" for n in range(200)], 60)
+    return times.repeat(tx, rows.namespace, [f"job-{n}" for n in range(200)], 60)
 
 
 PKEY = "celery_external_job_pkey"
@@ -183,7 +185,7 @@ HOT: dict[str, tuple[Run, str]] = {
     "a signal": (decide, PKEY),
     "many signals": (decide_many, PKEY),
     "progress": (progress, PKEY),
-    "a settlement": (lambda rows, tx: write.settle(tx, a_row(rows), "me"), PKEY),
+    "a settlement": (lambda rows, tx: deliveries.settle(tx, a_row(rows), "me"), PKEY),
     "a job": (lambda rows, tx: read.get(tx, rows.namespace, "job-4"), PKEY),
     "a history": (
         lambda rows, tx: read.get_history(tx, rows.namespace, "job-4"),

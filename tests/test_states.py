@@ -17,7 +17,7 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from celery_external import states
-from celery_external.store import write
+from celery_external.store import attempts
 from tests import events
 from tests.events import GRACE, LEASE, PENDING, TRIGGER, Event
 from tests.rows import CLAIM, NO_BROKER, NOW, In, Rows
@@ -215,7 +215,7 @@ def test_line_none_delivery_without_our_header(rows: Rows) -> None:
     start = rows.get(rows.pending())
 
     with rows.database.alone() as tx:
-        row = write.insert_job(
+        row = attempts.insert_job(
             tx,
             namespace=rows.namespace,
             job_id="by-name",

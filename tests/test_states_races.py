@@ -27,7 +27,7 @@ from celery_external import (
     Succeeded,
 )
 from celery_external.payload import outcome_columns
-from celery_external.store import read, write
+from celery_external.store import attempts, decisions, read, times
 from celery_external.store.database import Transaction
 from tests.rows import Rows
 from tests.waiting import wait_for
@@ -86,7 +86,7 @@ class Waiters:
 
 
 def succeeding(rows: Rows, tx: Transaction, job_id: str) -> object:
-    return write.decide(
+    return decisions.decide(
         tx,
         namespace=rows.namespace,
         job_id=job_id,
@@ -98,7 +98,7 @@ def succeeding(rows: Rows, tx: Transaction, job_id: str) -> object:
 
 
 def cancelling(rows: Rows, tx: Transaction, job_id: str) -> object:
-    return write.decide(
+    return decisions.decide(
         tx,
         namespace=rows.namespace,
         job_id=job_id,
@@ -112,17 +112,17 @@ def cancelling(rows: Rows, tx: Transaction, job_id: str) -> object:
 def timing_out(rows: Rows, tx: Transaction, job_id: str) -> object:
     (due,) = read.lock_due(tx, rows.namespace, 10)
     late = outcome_columns("timed_out", reason="The deadline has passed")
-    return write.expire(tx, rows.namespace, [due["id"]], late, 60) and due["id"] == job_id
+    return times.expire(tx, rows.namespace, [due["id"]], late, 60) and due["id"] == job_id
 
 
 def rerunning(rows: Rows, tx: Transaction, job_id: str) -> object:
     row = read.get(tx, rows.namespace, job_id)
     assert row is not None
-    return write.rerun(tx, row, deadline=None, wake_in=60, by="winner", reason=None)
+    return attempts.rerun(tx, row, deadline=None, wake_in=60, by="winner", reason=None)
 
 
 def extending(rows: Rows, tx: Transaction, job_id: str) -> object:
-    return write.extend(
+    return times.extend(
         tx,
         namespace=rows.namespace,
         job_id=job_id,

@@ -1,1 +1,5 @@
-"""All SQL: what writes (`write`), what reads (`read`), and what both run on (`database`)."""
+"""All SQL, one noun a module.
+
+What changes jobs: `attempts`, `deliveries`, `decisions`, `times`. What reads them: `read`. What all
+of them run on: `database`, `sql`, `noted`.
+"""

@@ -127,9 +127,13 @@ class ObservedExternal(Observed, ExternalTask):
     abstract = True
 
 
-def begin(self: Any, given: tuple[Any, ...], hesitates: int) -> None:
+def begin(
+    self: Any, given: tuple[Any, ...], hesitates: int, starts: Mapping[str, Any] | None
+) -> None:
     """What both kinds do first."""
     note_of_task(self, "run", args=given)
+    if starts is not None:
+        app.signature(starts).apply_async()
     if self.request.retries < hesitates:
         raise self.retry(countdown=0)
 
@@ -142,10 +146,11 @@ def answer_at_once(
     does: Any = None,
     becomes: Mapping[str, Any] | None = None,
     hesitates: int = 0,
+    starts: Mapping[str, Any] | None = None,
 ) -> Any:
     """The ordinary task."""
     del run
-    begin(self, given, hesitates)
+    begin(self, given, hesitates, starts)
     if becomes is not None:
         return self.replace(app.signature(becomes))
     return answer(name, given, does, self.request.retries - hesitates)
@@ -159,12 +164,13 @@ def park(
     does: Any = None,
     becomes: Mapping[str, Any] | None = None,
     hesitates: int = 0,
+    starts: Mapping[str, Any] | None = None,
 ) -> Any:
     """The external task: the test does what it ``does``."""
     del does
     self.job.meta["run"] = run
     self.job.meta["name"] = name
-    begin(self, given, hesitates)
+    begin(self, given, hesitates, starts)
     return None if becomes is None else self.replace(app.signature(becomes))
 
 

@@ -7,7 +7,7 @@ the canvas is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -45,8 +45,7 @@ class Steps:
         return self._sign("old_errback", name)
 
     def _sign(self, task: str, name: str, *args: Any, **kwargs: Any) -> Canvas:
-        tasks: Mapping[str, Any] = self._app.tasks
-        signed: Canvas = tasks[task].s(*args, run=self._run, name=name, **kwargs)
+        signed: Canvas = self._app.tasks[task].s(*args, run=self._run, name=name, **kwargs)
         return signed
 
 
@@ -191,6 +190,12 @@ def stamps(steps: Steps) -> Canvas:
     return stamped
 
 
+@case("a", "a b s")
+def starts_another(steps: Steps) -> Canvas:
+    """A body that starts a task of its own."""
+    return chain(steps.place("a", starts=steps.plain("s")), steps.plain("b"))
+
+
 # --- Chains ---------------------------------------------------------------------------------------
 
 
@@ -288,6 +293,14 @@ def link_error_new(steps: Steps) -> Canvas:
     """`link_error` of the new style (request, exception, traceback)."""
     linked = steps.place("a", does=FAILS)
     linked.link_error(steps.errback("e"))
+    return linked
+
+
+@case("a e", "a e", is_sequential=True)
+def link_error_to_external(steps: Steps) -> Canvas:
+    """`link_error` to an external."""
+    linked = steps.place("a", does=RAISES)
+    linked.link_error(steps.place("e"))
     return linked
 
 

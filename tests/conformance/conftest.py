@@ -16,40 +16,42 @@ from tests.conformance.play import Seen, Stage
 
 
 @pytest.fixture(scope="session")
-def make_env(  # noqa: C901 - a table of servers
+def make_env(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Combination], dict[str, str]]:
-    """Gives a combination servers' databases of its own."""
+    """Gives a combination databases of its own, on no server that it does not need."""
+    get = request.getfixturevalue
 
     def make_broker(combination: Combination) -> str:
-        if combination.broker == "RabbitMQ":
-            vhost: str = request.getfixturevalue("rabbitmq").fresh_vhost()
-            return vhost
-        database: str = request.getfixturevalue("valkey").fresh_database()
-        return database
+        url: str = (
+            get("rabbitmq").fresh_vhost()
+            if combination.broker == "RabbitMQ"
+            else get("valkey").fresh_database()
+        )
+        return url
 
     def make_table(combination: Combination, scratch: Path) -> str:
         if combination.table == "PostgreSQL":
-            template = request.getfixturevalue("postgres_template")
-            url: str = request.getfixturevalue("postgres").create_database(template)
+            url: str = get("postgres").create_database(get("postgres_template"))
             return url
         path = scratch / "jobs.sqlite3"
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+        shutil.copyfile(get("sqlite_template"), path)
         return f"sqlite:///{path}"
 
     def make_backend(combination: Combination, scratch: Path) -> str:
-        match combination.backend, combination.table:
-            case "Redis", _:
-                url: str = request.getfixturevalue("valkey").fresh_database()
-                return url
-            case "database", "PostgreSQL":
-                return f"db+{request.getfixturevalue('postgres').create_database()}"
-            case "database", _:
-                return f"db+sqlite:///{scratch / 'results.sqlite3'}"
-            case "rpc", _:
-                return "rpc://"
-            case _:
-                return ""
+        make: dict[str, Callable[[], str]] = {
+            "Redis": lambda: get("valkey").fresh_database(),
+            "database": lambda: f"db+{make_results_table(combination, scratch)}",
+            "rpc": lambda: "rpc://",
+            "disabled": str,
+        }
+        return make[combination.backend]()
+
+    def make_results_table(combination: Combination, scratch: Path) -> str:
+        if combination.table == "PostgreSQL":
+            url: str = get("postgres").create_database()
+            return url
+        return f"sqlite:///{scratch / 'results.sqlite3'}"
 
     def make(combination: Combination) -> dict[str, str]:
         scratch = tmp_path_factory.mktemp(str(combination))

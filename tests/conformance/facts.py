@@ -40,22 +40,25 @@ def answer(name: str, given: Sequence[Any], does: Any, tries: int) -> Any:
             raise AssertionError(message)
 
 
-def show(value: Any) -> Any:  # noqa: PLR0911 - a case a line
+def show(value: Any) -> Any:
     """A value as JSON that is compared and read: exceptions by type and words, long texts short."""
-    if isinstance(value, BaseException):
-        return {"raised": type(value).__name__, "message": str(value)}
-    if isinstance(value, type):
-        return value.__name__
-    if isinstance(value, str) and len(value) > MAX_SHOWN:
-        digest = hashlib.sha256(value.encode()).hexdigest()
-        return f"{len(value)} characters, sha256 {digest}"
-    if isinstance(value, dict):
-        return {str(key): show(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [show(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return repr(value)
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return value if len(value) <= MAX_SHOWN else _digest(value)
+        case dict():
+            return {str(key): show(item) for key, item in value.items()}
+        case list() | tuple():
+            return [show(item) for item in value]
+        case BaseException():
+            return {"raised": type(value).__name__, "message": str(value)}
+        case _:
+            return value.__name__ if isinstance(value, type) else repr(value)
+
+
+def _digest(text: str) -> str:
+    return f"{len(text)} characters, sha256 {hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def compare(ordinary: Any, external: Any, path: str = "") -> list[str]:

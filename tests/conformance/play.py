@@ -35,12 +35,12 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(slots=True)
-class Canvas:
+class Playing:
     """One canvas, started."""
 
     case: Case
     kind: str
-    result: ResultBase
+    result: AsyncResult[Any] | GroupResult
     scratch: Path
     signalled: list[Job] = field(default_factory=list)
 
@@ -89,12 +89,14 @@ class Seen:
         stuck: What it waited for in vain.
         facts: What must be the same of both kinds.
         jobs: Its external jobs.
+        ends: The states in which Celery saw them end, by name.
         log: What the worker logged of it.
     """
 
     stuck: str | None
     facts: Mapping[str, Any]
     jobs: Sequence[Job]
+    ends: Mapping[str, str]
     log: str
 
 
@@ -111,7 +113,7 @@ class Stage:
     def play(self, cases: Sequence[Case]) -> dict[str, Seen]:
         """Start all the canvases, signal what parks, wait for every end, and look."""
         with self.worker:
-            canvases = [self._start(case, kind) for case in cases for kind in KINDS]
+            canvases = [self.start(case, kind) for case in cases for kind in KINDS]
             left = list(canvases)
             patience = _Patience()
             wait_for(
@@ -124,16 +126,17 @@ class Stage:
             log = _read_log(self.worker)
             return {canvas.run: self._look_at(canvas, left, log) for canvas in canvases}
 
+    def start(self, case: Case, kind: str) -> Playing:
+        """Send the canvas."""
+        steps = Steps(self.app, name_run(case, kind), kind)
+        with self._header_errbacks(on=case.header_errbacks):
+            result = case.build(steps).apply_async()
+        return Playing(case, kind, result, self.scratch)
+
     def close(self) -> None:
         """Let go of connections."""
         self.app.close()
         self.external._installation.database.dispose()  # noqa: SLF001 - the tests' own clean-up
-
-    def _start(self, case: Case, kind: str) -> Canvas:
-        steps = Steps(self.app, name_run(case, kind), kind)
-        with self._header_errbacks(on=case.header_errbacks):
-            result = case.build(steps).apply_async()
-        return Canvas(case, kind, result, self.scratch)
 
     @contextmanager
     def _header_errbacks(self, *, on: bool) -> Iterator[None]:
@@ -146,7 +149,7 @@ class Stage:
 
     # --- Going on ---
 
-    def _advance(self, left: list[Canvas]) -> list[Canvas]:
+    def _advance(self, left: list[Playing]) -> list[Playing]:
         """Give each canvas its next signal, if that is due; returns what is still under way."""
         parked = {
             (job.meta["run"], job.meta["name"]): job
@@ -157,10 +160,10 @@ class Stage:
         left[:] = [canvas for canvas in left if not self._is_done(canvas)]
         return left
 
-    def _count_events(self, canvases: Sequence[Canvas]) -> int:
+    def _count_events(self, canvases: Sequence[Playing]) -> int:
         return sum(len(canvas.signalled) + canvas.size for canvas in canvases)
 
-    def _signal_next(self, canvas: Canvas, parked: Mapping[tuple[str, str], Job]) -> None:
+    def _signal_next(self, canvas: Playing, parked: Mapping[tuple[str, str], Job]) -> None:
         name = canvas.next_signal
         if name is None or not self._is_handed_on(canvas):
             return
@@ -179,7 +182,7 @@ class Stage:
             self.external.signal_succeeded(job, value, attempt=job.attempt)
         canvas.signalled.append(job)
 
-    def _is_handed_on(self, canvas: Canvas) -> bool:
+    def _is_handed_on(self, canvas: Playing) -> bool:
         """Whether Celery has been told of the last signal: the order of two is certain then."""
         if not canvas.signalled:
             return True
@@ -187,7 +190,7 @@ class Stage:
         now = self.external.get_job(last)
         return now.attempt > last.attempt or now.settled
 
-    def _is_done(self, canvas: Canvas) -> bool:
+    def _is_done(self, canvas: Playing) -> bool:
         if canvas.next_signal is not None or not canvas.case.ends <= canvas.ended:
             return False
         if not self._is_handed_on(canvas):
@@ -216,7 +219,7 @@ class Stage:
     # --- Looking ---
 
     def _look_at(
-        self, canvas: Canvas, left: Sequence[Canvas], log: Mapping[str, Sequence[str]]
+        self, canvas: Playing, left: Sequence[Playing], log: Mapping[str, Sequence[str]]
     ) -> Seen:
         names = _names_of(canvas)
         labels = _Labels(canvas, names)
@@ -236,6 +239,7 @@ class Stage:
             stuck=canvas.describe() if canvas in left else None,
             facts=labels.put_on(show(facts)),
             jobs=list(jobs),
+            ends={job.meta["name"]: _read_end(canvas, job) for job in jobs},
             log="\n".join(
                 line
                 for task_id in dict.fromkeys([*names, *(job.id for job in jobs)])
@@ -243,7 +247,7 @@ class Stage:
             ),
         )
 
-    def _shows_result(self, canvas: Canvas) -> bool:
+    def _shows_result(self, canvas: Playing) -> bool:
         """Whether the caller ever gets a result."""
         if self.combination.backend == "rpc" and canvas.case.is_replaced:
             return False  # Celery sends it to the worker that published the replacement
@@ -265,6 +269,16 @@ class Stage:
     def _look_at_task(self, result: AsyncResult[Any]) -> dict[str, Any]:
         seen = {"state": result.state, "value": result.result}
         return {**seen, "children": [_outline(child) for child in result.children or ()]}
+
+
+def _read_end(canvas: Playing, job: Job) -> str:
+    """How a job ended for Celery; one that a plain task has replaced has done its part."""
+    ends = [
+        str(event["status"])
+        for event in canvas.events
+        if event["event"] == "after_return" and event["name"] == job.meta["name"]
+    ]
+    return ends[-1] if ends else states.SUCCESS
 
 
 def _read_log(worker: Worker) -> dict[str, list[str]]:
@@ -324,7 +338,7 @@ def _outline(result: Any) -> Any:
     return result.id
 
 
-def _names_of(canvas: Canvas) -> dict[str, str]:
+def _names_of(canvas: Playing) -> dict[str, str]:
     """The names of the tasks by id; a task that replaces another one has the same id."""
     names: dict[str, list[str]] = defaultdict(list)
     for event in canvas.events:
@@ -333,7 +347,7 @@ def _names_of(canvas: Canvas) -> dict[str, str]:
     return {task_id: "=".join(found) for task_id, found in names.items()}
 
 
-def _read_events(canvas: Canvas, labels: _Labels) -> dict[str, list[list[Any]]]:
+def _read_events(canvas: Playing, labels: _Labels) -> dict[str, list[list[Any]]]:
     """By name, what happened to each task of it, in order; tasks side by side have none."""
     # A retry may be run by one process before another has called the hooks of the try before it.
     tries: dict[tuple[str, str, int], list[Any]] = defaultdict(list)
@@ -353,7 +367,7 @@ def _read_events(canvas: Canvas, labels: _Labels) -> dict[str, list[list[Any]]]:
 class _Labels:
     """Puts names in the place of what differs from run to run."""
 
-    def __init__(self, canvas: Canvas, names: Mapping[str, str]) -> None:
+    def __init__(self, canvas: Playing, names: Mapping[str, str]) -> None:
         self._canvas = canvas
         self._names = names
 

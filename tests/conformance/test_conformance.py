@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 
 import pytest
 
 from tests.conformance.cases import CASES, Case
 from tests.conformance.combinations import COMBINATIONS, Combination
-from tests.conformance.facts import EXTERNAL, ORDINARY, compare
-from tests.conformance.play import Seen, name_run
+from tests.conformance.facts import EXTERNAL, KINDS, ORDINARY, compare
+from tests.conformance.play import Seen, Stage, name_run
 from tests.conformance.table import why_not
 
 POSSIBLE = [
@@ -35,4 +36,19 @@ def test_external_is_as_ordinary(
     assert (ordinary.stuck, external.stuck) == (None, None)
     assert compare(ordinary.facts, external.facts) == []
     assert not ordinary.jobs
-    assert [job for job in external.jobs if not job.settled] == []
+    assert {job.meta["name"] for job in external.jobs if not job.settled} == set()
+    assert {job.meta["name"]: job.state for job in external.jobs} == external.ends
+
+
+@pytest.mark.parametrize(
+    "combination", [one for one in COMBINATIONS if not one.has_chords], ids=str
+)
+def test_chords_are_not_possible(
+    combination: Combination, make_env: Callable[[Combination], dict[str, str]]
+) -> None:
+    case = next(case for case in CASES if case.name == "chord-of-externals")
+    with closing(Stage(combination, make_env(combination))) as stage:
+        for kind in KINDS:
+            with pytest.raises(NotImplementedError):
+                stage.start(case, kind)
+        assert not stage.external.find_jobs(order="created")

@@ -1,0 +1,233 @@
+"""Outcomes: one an attempt, decided by one guarded statement; the first one counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from celery_external import states
+from celery_external.schema import history, job
+
+from .database import Row, Statement, Transaction
+from .noted import (
+    HISTORY_COLUMNS,
+    ROW,
+    Noted,
+    after,
+    any_or_this_attempt,
+    c,
+    mine,
+    p,
+    running,
+    this_attempt,
+    undecided,
+)
+from .sql import now
+
+OUTCOME = {
+    "kind": p("kind", sa.Text()),
+    "state": p("state", sa.Text()),
+    "outcome": p("outcome", sa.LargeBinary()),
+    "outcome_type": p("outcome_type", sa.Text()),
+    "reason": p("reason", sa.Text()),
+}
+decided: dict[str, Any] = {**OUTCOME, "completed_at": now(), "sends": 0}
+_DECIDE = Noted(
+    sa.update(job)
+    .where(any_or_this_attempt, undecided)
+    .values(**decided, completed_by=p("by", sa.Text()), claim=None, wake_at=after("wake_in"))
+)
+_DECIDE_OWN = Noted(
+    sa.update(job)
+    .where(running)
+    .values(**decided, completed_by=p("by", sa.Text()), wake_at=after("wake_in"))
+)
+
+
+def decide(
+    tx: Transaction,
+    *,
+    namespace: str,
+    job_id: str,
+    attempt: int | None,
+    outcome: Mapping[str, Any],
+    by: str | None,
+    wake_in: float,
+) -> Row | None:
+    """Record the outcome of an open job; the first one counts."""
+    return _DECIDE.one(
+        tx,
+        namespace=namespace,
+        id=job_id,
+        attempt=attempt,
+        by=by,
+        wake_in=wake_in,
+        note_event=outcome["kind"],
+        note_by=by,
+        note_reason=outcome["reason"],
+        **outcome,
+    )
+
+
+def decide_own(
+    tx: Transaction, row: Row, claim: str, *, outcome: Mapping[str, Any], lease: float
+) -> Row | None:
+    """A running trigger ends its own job, and hands the outcome on itself."""
+    return _DECIDE_OWN.one(
+        tx,
+        namespace=row["namespace"],
+        id=row["id"],
+        attempt=row["attempt"],
+        claim=claim,
+        by=None,
+        wake_in=lease,
+        note_event=outcome["kind"],
+        note_reason=outcome["reason"],
+        **outcome,
+    )
+
+
+_DECIDE_LOST = Noted(
+    sa.update(job)
+    .where(this_attempt, c.state == states.STARTED, undecided, mine)
+    .values(**decided, claim=None, wake_at=after("wake_in"))
+)
+
+
+def decide_lost(
+    tx: Transaction, row: Row, outcome: Mapping[str, Any], wake_in: float
+) -> Row | None:
+    """The process that ran the trigger is gone; nobody else has taken it over since ``row``."""
+    return _DECIDE_LOST.one(
+        tx,
+        namespace=row["namespace"],
+        id=row["id"],
+        attempt=row["attempt"],
+        claim=row["claim"],
+        wake_in=wake_in,
+        note_event=outcome["kind"],
+        note_reason=outcome["reason"],
+        **outcome,
+    )
+
+
+_ANSWER = Noted(
+    sa.update(job)
+    .where(this_attempt, mine, c.kind == states.TIMED_OUT, c.answer.is_(None))
+    .values(
+        answer=p("kind", sa.Text()),
+        **{name: OUTCOME[name] for name in ("state", "outcome", "outcome_type", "reason")},
+    )
+)
+
+
+def answer_timeout(tx: Transaction, row: Row, claim: str, outcome: Mapping[str, Any]) -> Row | None:
+    """Keep what ``timeout_result`` or ``on_timeout`` said, before it is handed on."""
+    return _ANSWER.one(
+        tx,
+        namespace=row["namespace"],
+        id=row["id"],
+        attempt=row["attempt"],
+        claim=claim,
+        note_event="timeout_answered",
+        note_reason=outcome["reason"],
+        note_details={"answer": outcome["kind"]},
+        **outcome,
+    )
+
+
+_OVERRULE = Noted(
+    sa.update(job).where(this_attempt, mine, c.kind.is_not(None)).values(**OUTCOME, answer=None)
+)
+
+
+def overrule(tx: Transaction, row: Row, claim: str, outcome: Mapping[str, Any]) -> Row | None:
+    """Celery could not take the outcome for good (the next step's serializer refused it)."""
+    return _OVERRULE.one(
+        tx,
+        namespace=row["namespace"],
+        id=row["id"],
+        attempt=row["attempt"],
+        claim=claim,
+        note_event="undeliverable",
+        note_reason=outcome["reason"],
+        **outcome,
+    )
+
+
+# --- Many at once ---------------------------------------------------------------------------------
+
+_MANY = ("id", "attempt", "kind", "state", "outcome", "outcome_type", "reason")
+
+
+def _decide_many(_dialect: str) -> Any:
+    array = postgresql.ARRAY
+    types = [array(sa.Integer if n == "attempt" else sa.LargeBinary if n == "outcome" else sa.Text)
+             for n in _MANY]  # fmt: skip
+    arrays = [p(f"many_{n}", type_) for n, type_ in zip(_MANY, types, strict=True)]
+    columns = [sa.column(n, type_.item_type) for n, type_ in zip(_MANY, types, strict=True)]
+    given = sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
+    update = (
+        sa.update(job)
+        .where(
+            c.namespace == p("namespace"),
+            c.id == given.c.id,
+            sa.or_(given.c.attempt.is_(None), c.attempt == given.c.attempt),
+            undecided,
+        )
+        .values(
+            **{name: given.c[name] for name in OUTCOME},
+            completed_at=now(),
+            sends=0,
+            completed_by=p("by", sa.Text()),
+            claim=None,
+            wake_at=after("wake_in"),
+        )
+    )
+    moved = update.returning(*ROW).cte("moved")
+    lines = sa.select(
+        moved.c.namespace,
+        moved.c.id,
+        moved.c.attempt,
+        moved.c.kind,
+        moved.c.completed_by,
+        moved.c.reason,
+        sa.null(),
+        now(),
+    )
+    noted = sa.insert(history).from_select(HISTORY_COLUMNS, lines).cte("noted")
+    return sa.select(moved).add_cte(noted)
+
+
+_DECIDE_MANY = Statement(_decide_many)
+
+
+def decide_many(
+    tx: Transaction,
+    *,
+    namespace: str,
+    outcomes: Sequence[tuple[str, int | None, Mapping[str, Any]]],
+    by: str | None,
+    wake_in: float,
+) -> list[Row]:
+    """:func:`decide` for many jobs, each named once: one statement on PostgreSQL."""
+    if tx.dialect.name == "postgresql":
+        lines = [{"id": job_id, "attempt": attempt, **o} for job_id, attempt, o in outcomes]
+        return tx.all(
+            _DECIDE_MANY,
+            p_namespace=namespace,
+            p_by=by,
+            p_wake_in=wake_in,
+            **{f"p_many_{name}": [line[name] for line in lines] for name in _MANY},
+        )
+    rows = (
+        decide(
+            tx, namespace=namespace, job_id=job_id, attempt=attempt, outcome=outcome, by=by,
+            wake_in=wake_in,
+        )
+        for job_id, attempt, outcome in outcomes
+    )  # fmt: skip
+    return [row for row in rows if row is not None]

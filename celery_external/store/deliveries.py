@@ -1,0 +1,227 @@
+"""What a delivery writes: it takes the row, parks it, and settles or releases what it handed on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from celery_external import states
+from celery_external.schema import job
+
+from .database import Row, Statement, Transaction
+from .noted import (
+    ROW_WITHOUT_BODY,
+    after,
+    c,
+    mine,
+    not_started,
+    owed,
+    p,
+    running,
+    this_attempt,
+    unclaimed,
+    undecided,
+)
+from .sql import earliest, now
+
+_overdue = sa.and_(c.state != states.STARTED, sa.or_(c.expires_at <= now(), c.deadline <= now()))
+_TAKE = Statement(
+    lambda _: (
+        sa.update(job)
+        .where(
+            this_attempt,
+            sa.or_(
+                sa.and_(
+                    undecided,
+                    sa.or_(
+                        not_started,
+                        sa.and_(p("redelivered", sa.Integer()) == 1, c.state == states.STARTED),
+                    ),
+                    sa.func.coalesce(sa.not_(_overdue), sa.true()),
+                ),
+                sa.and_(owed, unclaimed),
+            ),
+        )
+        .values(
+            state=sa.case((c.kind.is_(None), states.STARTED), else_=c.state),
+            claim=p("claim"),
+            started_at=sa.case((c.kind.is_(None), now()), else_=c.started_at),
+            sends=sa.case((c.kind.is_(None), 0), else_=c.sends),
+            due_at=sa.case((c.kind.is_(None), after("trigger_timeout")), else_=c.due_at),
+            wake_at=sa.case(
+                (c.kind.is_(None), earliest(after("trigger_timeout"), c.deadline)),
+                else_=after("lease"),
+            ),
+        )
+        .returning(*ROW_WITHOUT_BODY)
+    )
+)
+
+
+def take(
+    tx: Transaction,
+    *,
+    namespace: str,
+    job_id: str,
+    attempt: int,
+    claim: str,
+    trigger_timeout: float,
+    lease: float,
+    is_redelivered: bool = False,
+) -> Row | None:
+    """A delivery begins: the trigger runs (no ``kind``), or the outcome is handed on.
+
+    A trigger that runs already runs again only where the broker says that it delivers the same
+    message once more; a copy that the sweep has sent meanwhile must not start the work twice.
+    """
+    return tx.one(
+        _TAKE,
+        p_namespace=namespace,
+        p_id=job_id,
+        p_attempt=attempt,
+        p_claim=claim,
+        p_trigger_timeout=trigger_timeout,
+        p_lease=lease,
+        p_redelivered=int(is_redelivered),
+    )
+
+
+_CLAIM = Statement(
+    lambda _: (
+        sa.update(job)
+        .where(this_attempt, owed, unclaimed)
+        .values(claim=p("claim"), wake_at=after("lease"))
+        .returning(*ROW_WITHOUT_BODY)
+    )
+)
+
+
+def claim_outcome(tx: Transaction, row: Row, claim: str, lease: float) -> Row | None:
+    """The trigger's own worker takes the outcome that came while it ran."""
+    return tx.one(
+        _CLAIM,
+        p_namespace=row["namespace"],
+        p_id=row["id"],
+        p_attempt=row["attempt"],
+        p_claim=claim,
+        p_lease=lease,
+    )
+
+
+# Somebody who moved the deadline before the park has spoken about the timeout as well.
+_is_extended = c.deadline.is_distinct_from(p("call_deadline", c.deadline.type))
+_due = sa.case((_is_extended, c.deadline), else_=earliest(c.deadline, after("timeout")))
+_PARK = Statement(
+    lambda _: (
+        sa.update(job)
+        .where(running)
+        .values(
+            state=states.PARKED,
+            claim=None,
+            sends=0,
+            parked_at=now(),
+            deadline=_due,
+            due_at=after("heartbeat_timeout"),
+            wake_at=earliest(_due, after("heartbeat_timeout")),
+            body=sa.func.coalesce(p("body", sa.LargeBinary()), c.body),
+            trigger_result=p("trigger_result"),
+            trigger_result_type=p("trigger_result_type"),
+        )
+        .returning(*ROW_WITHOUT_BODY)
+    )
+)
+
+
+def park(
+    tx: Transaction,
+    row: Row,
+    claim: str,
+    *,
+    call_deadline: datetime | None,
+    timeout: float | None,
+    heartbeat_timeout: float | None,
+    body: bytes | None,
+    trigger_result: bytes | None,
+    trigger_result_type: str | None,
+) -> Row | None:
+    """The trigger returned; from here on the job is only this row."""
+    return tx.one(
+        _PARK,
+        p_namespace=row["namespace"],
+        p_id=row["id"],
+        p_attempt=row["attempt"],
+        p_claim=claim,
+        p_call_deadline=call_deadline,
+        p_timeout=timeout,
+        p_heartbeat_timeout=heartbeat_timeout,
+        p_body=body,
+        p_trigger_result=trigger_result,
+        p_trigger_result_type=trigger_result_type,
+    )
+
+
+def _save(name: str) -> Statement:
+    update = sa.update(job).where(running).values({name: p("value", c[name].type)})
+    return Statement(lambda _: update.returning(c.id))
+
+
+_SAVE = {name: _save(name) for name in ("meta", "reference")}
+
+
+def save(tx: Transaction, row: Row, claim: str, name: str, value: object) -> bool:
+    """Keep what a running trigger says of its job (``meta``, ``reference``)."""
+    saved = tx.one(
+        _SAVE[name],
+        p_namespace=row["namespace"],
+        p_id=row["id"],
+        p_attempt=row["attempt"],
+        p_claim=claim,
+        p_value=value,
+    )
+    return saved is not None
+
+
+# --- The end --------------------------------------------------------------------------------------
+
+_SETTLE = Statement(
+    lambda _: (
+        sa.update(job)
+        .where(this_attempt, mine, c.kind.is_not(None))
+        .values(claim=None, wake_at=None)
+        .returning(c.id)
+    )
+)
+
+
+def settle(tx: Transaction, row: Row, claim: str) -> bool:
+    """Celery has been told: nothing is owed any more."""
+    settled = tx.one(
+        _SETTLE,
+        p_namespace=row["namespace"],
+        p_id=row["id"],
+        p_attempt=row["attempt"],
+        p_claim=claim,
+    )
+    return settled is not None
+
+
+_RELEASE = Statement(
+    lambda _: (
+        sa.update(job)
+        .where(this_attempt, mine, c.kind.is_not(None))
+        .values(claim=None, wake_at=after("wake_in"))
+    )
+)
+
+
+def release(tx: Transaction, row: Row, claim: str, wake_in: float) -> None:
+    """Celery could not be told: somebody else may try, after a while."""
+    tx.all(
+        _RELEASE,
+        p_namespace=row["namespace"],
+        p_id=row["id"],
+        p_attempt=row["attempt"],
+        p_claim=claim,
+        p_wake_in=wake_in,
+    )

@@ -1,0 +1,135 @@
+"""Guards, and statements that leave a line in the history: what the other modules share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from celery_external import states
+from celery_external.schema import Json, history, job
+
+from .database import Database, Row, Statement, Transaction
+from .sql import now, seconds_from_now
+
+c = job.c
+ROW = list(c)
+ROW_WITHOUT_BODY = [column for column in c if column.key != "body"]
+
+
+def p(name: str, type_: sa.types.TypeEngine[Any] | None = None) -> sa.BindParameter[Any]:
+    """A parameter; ``p_`` keeps its name apart from the columns'."""
+    return sa.bindparam(f"p_{name}", type_=type_)
+
+
+def after(name: str) -> seconds_from_now:
+    """So many seconds from now, by the database's clock."""
+    return seconds_from_now(p(name, sa.Float()))
+
+
+this_job = sa.and_(c.namespace == p("namespace"), c.id == p("id"))
+this_attempt = sa.and_(this_job, c.attempt == p("attempt"))
+any_or_this_attempt = sa.and_(
+    this_job, sa.or_(p("attempt", sa.Integer()).is_(None), c.attempt == p("attempt"))
+)
+undecided = c.kind.is_(None)
+owed = sa.and_(c.kind.is_not(None), c.wake_at.is_not(None))
+not_started = sa.or_(c.state == states.PENDING, c.state == states.RETRY)
+unclaimed = sa.or_(c.claim.is_(None), c.wake_at <= now())
+mine = c.claim == p("claim")
+running = sa.and_(this_attempt, c.state == states.STARTED, undecided, mine)
+
+
+# --- Statements that leave a line in the history --------------------------------------------------
+
+
+class Noted:
+    """An UPDATE and its history rows: one statement on PostgreSQL, two on SQLite."""
+
+    def __init__(self, update: Any) -> None:
+        self._on_postgresql = Statement(lambda _: _with_history(update))
+        self._alone = Statement(lambda _: update.returning(*ROW))
+
+    def all(self, tx: Transaction, **values: Any) -> list[Row]:
+        """Run it with its ``note_event``, ``note_by`` and so on; returns the rows."""
+        noted = {f"p_note_{name}": values.pop(f"note_{name}", None) for name in _NOTE}
+        params = {f"p_{name}": value for name, value in values.items()}
+        if tx.dialect.name == "postgresql":
+            return tx.all(self._on_postgresql, **params, **noted)
+        rows = tx.all(self._alone, **params)
+        for row in rows:
+            tx.all(
+                _INSERT_HISTORY,
+                **noted,
+                p_namespace=row["namespace"],
+                p_id=row["id"],
+                p_attempt=row["attempt"],
+            )
+        return rows
+
+    def one(self, tx: Transaction, **values: Any) -> Row | None:
+        """Run it and return its only row, if the guard held."""
+        rows = self.all(tx, **values)
+        return rows[0] if rows else None
+
+
+_NOTE = ("event", "by", "reason", "details")
+HISTORY_COLUMNS = ["namespace", "job_id", "attempt", "event", "by", "reason", "details", "at"]
+
+
+def _note_values() -> list[Any]:
+    return [
+        p("note_event", sa.Text()).label("event"),
+        p("note_by", sa.Text()).label("by"),
+        p("note_reason", sa.Text()).label("reason"),
+        p("note_details", Json()).label("details"),
+        now().label("at"),
+    ]
+
+
+def _with_history(update: Any) -> Any:
+    moved = update.returning(*ROW).cte("moved")
+    lines = sa.select(moved.c.namespace, moved.c.id, moved.c.attempt, *_note_values())
+    noted = sa.insert(history).from_select(HISTORY_COLUMNS, lines).cte("noted")
+    return sa.select(moved).add_cte(noted)
+
+
+_INSERT_HISTORY = Statement(
+    lambda _: sa.insert(history).from_select(
+        HISTORY_COLUMNS,
+        sa.select(
+            p("namespace", sa.Text()),
+            p("id", sa.Text()),
+            p("attempt", sa.Integer()),
+            *_note_values(),
+        ),
+    )
+)
+
+
+def note(
+    tx: Transaction,
+    row: Row,
+    event: str,
+    *,
+    by: str | None = None,
+    reason: str | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a line into the history of the job that ``row`` shows."""
+    tx.all(
+        _INSERT_HISTORY,
+        p_namespace=row["namespace"],
+        p_id=row["id"],
+        p_attempt=row["attempt"],
+        p_note_event=event,
+        p_note_by=by,
+        p_note_reason=reason,
+        p_note_details=details,
+    )
+
+
+def deciding(database: Database) -> Any:
+    """A transaction for one noted statement; on PostgreSQL it is its own."""
+    return database.alone() if database.dialect_name == "postgresql" else database.transaction()
