@@ -63,6 +63,7 @@ class Case:
         is_sequential: No two of its tasks can ever run at a time.
         keeps_result: The canvas has a result to wait for.
         is_replaced: A task of it replaces itself.
+        loses_children: What its external's trigger starts is no child of the result.
         header_errbacks: ``task_allow_error_cb_on_chord_header``.
     """
 
@@ -75,6 +76,7 @@ class Case:
     is_sequential: bool = False
     keeps_result: bool = True
     is_replaced: bool = False
+    loses_children: bool = False
     header_errbacks: bool = False
 
     def __str__(self) -> str:
@@ -190,7 +192,7 @@ def stamps(steps: Steps) -> Canvas:
     return stamped
 
 
-@case("a", "a b s")
+@case("a", "a b s", loses_children=True)
 def starts_another(steps: Steps) -> Canvas:
     """A body that starts a task of its own."""
     return chain(steps.place("a", starts=steps.plain("s")), steps.plain("b"))

@@ -73,7 +73,7 @@ def play(
 
     def find_collected(combination: Combination) -> list[Case]:
         specs = [getattr(item, "callspec", None) for item in request.session.items]
-        params = [spec.params for spec in specs if spec is not None]
+        params = [spec.params for spec in specs if spec is not None and "case" in spec.params]
         return [given["case"] for given in params if given.get("combination") is combination]
 
     @functools.cache
