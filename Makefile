@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 # The oldest Celery that is supported, in an environment of its own.
 OLDEST := 5.6
 OLDEST_VENV := .venv-celery-$(OLDEST)
-# What touches Celery, with a worker; Celery 5.6 leaves sockets to the garbage collector.
+# What touches Celery, with a worker.
 OLDEST_TESTS := $(foreach t,hooks park signals attempts timeouts ends eager,tests/test_$(t).py) \
-	-k 'not thousand' -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
+	-k 'not thousand'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

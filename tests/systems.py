@@ -163,6 +163,12 @@ class System:
 
 def load_app(env: dict[str, str]) -> Any:
     """The app's module, loaded anew with other settings."""
-    os.environ.update(env)
     sys.modules.pop(TASKS, None)
-    return importlib.import_module(TASKS)
+    before = dict(os.environ)
+    os.environ.update(env)
+    try:
+        return importlib.import_module(TASKS)
+    finally:
+        # The celery command takes BROKER_URL for an option of its own.
+        os.environ.clear()
+        os.environ.update(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,13 +15,6 @@ from celery_external import JobNotFoundError, states
 from tests.servers import Valkey
 from tests.systems import System
 from tests.waiting import wait_for
-
-# kombu leaves the sockets of a broker that has gone to the garbage collector; the fixture below
-# has them collected while this is in force.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
 
 CONF = {
     "external_sweep_in_worker": True,
@@ -53,7 +45,6 @@ def fragile(broker: Valkey, result_url: str, database_url: str, tmp_path: Path) 
     )
     with closing(made):
         yield made
-    gc.collect()
 
 
 def test_a_signal_is_applied_while_the_broker_is_away_and_goes_on_later(

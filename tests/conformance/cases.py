@@ -45,8 +45,7 @@ class Steps:
         return self._sign("old_errback", name)
 
     def _sign(self, task: str, name: str, *args: Any, **kwargs: Any) -> Canvas:
-        signed: Canvas = self._app.tasks[task].s(*args, run=self._run, name=name, **kwargs)
-        return signed
+        return self._app.signature(task, args, {"run": self._run, "name": name, **kwargs})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class Case:
         is_sequential: No two of its tasks can ever run at a time.
         keeps_result: The canvas has a result to wait for.
         is_replaced: A task of it replaces itself.
+        is_sent_by_name: By an app that knows none of the tasks.
         loses_children: What its external's trigger starts is no child of the result.
         header_errbacks: ``task_allow_error_cb_on_chord_header``.
     """
@@ -76,6 +76,7 @@ class Case:
     is_sequential: bool = False
     keeps_result: bool = True
     is_replaced: bool = False
+    is_sent_by_name: bool = False
     loses_children: bool = False
     header_errbacks: bool = False
 
@@ -480,6 +481,30 @@ def chains_in_chord_failing(steps: Steps) -> Canvas:
         chain(steps.plain("b2", 2), steps.place("b")),
     ]
     return chord(header, steps.plain("c"))
+
+
+# --- Sent by name ---------------------------------------------------------------------------------
+
+for _build, _signals, _ends in (
+    (chain_of_externals, "a b c", "a b c"),
+    (priority_and_headers, "a", "a b"),
+    (stamps, "b", "a b c"),
+    (links, "a", "a l m n"),
+    (link_errors, "a", "a e f g"),
+    (chord_and_body, "b a c", "a b c"),
+):
+    assert _build.__doc__ is not None
+    CASES.append(
+        Case(
+            name=f"by-name-{_build.__name__}".replace("_", "-"),
+            title=f"By name, from an app without the tasks: {_build.__doc__.removesuffix('.')}",
+            build=_build,
+            signals=tuple(_signals.split()),
+            ends=frozenset(_ends.split()),
+            is_sent_by_name=True,
+            needs_chords=_build is chord_and_body,
+        )
+    )
 
 
 # --- Retries --------------------------------------------------------------------------------------

@@ -109,6 +109,13 @@ class Stage:
         self.worker = Worker(APP, env=env, concurrency=combination.processes)
         self.app = load_app(env)
         self.external: External = get_external(self.app)
+        #: Knows the servers and no task.
+        self.bare_app = Celery(
+            "bare",
+            broker=env["BROKER_URL"],
+            backend=env["RESULT_URL"] or None,
+            set_as_current=False,
+        )
 
     def play(self, cases: Sequence[Case]) -> dict[str, Seen]:
         """Start all the canvases, signal what parks, wait for every end, and look."""
@@ -128,7 +135,8 @@ class Stage:
 
     def start(self, case: Case, kind: str) -> Playing:
         """Send the canvas."""
-        steps = Steps(self.app, name_run(case, kind), kind)
+        app = self.bare_app if case.is_sent_by_name else self.app
+        steps = Steps(app, name_run(case, kind), kind)
         with self._header_errbacks(on=case.header_errbacks):
             result = case.build(steps).apply_async()
         return Playing(case, kind, result, self.scratch)
@@ -136,6 +144,7 @@ class Stage:
     def close(self) -> None:
         """Let go of connections."""
         self.app.close()
+        self.bare_app.close()
         self.external._installation.database.dispose()  # noqa: SLF001 - the tests' own clean-up
 
     @contextmanager
@@ -234,6 +243,8 @@ class Stage:
                 name: self._look_at_task(self.app.AsyncResult(task_id))
                 for task_id, name in names.items()
             }
+        if canvas.case.loses_children:
+            facts = _drop_children(facts)
         jobs = self.external.find_jobs(meta={"run": canvas.run}, order="created", limit=100)
         return Seen(
             stuck=canvas.describe() if canvas in left else None,
