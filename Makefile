@@ -12,16 +12,18 @@ OLDEST_TESTS := $(foreach t,hooks park signals attempts timeouts ends eager,test
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-oldest lint clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Celery chains completed by outside work, in about a minute (SERVE=1: you approve)
 	$(BIN)/python -m examples.demo
 
-test: $(VENV)/.dev $(OLDEST_VENV)/.dev ## Every test, on servers of its own; ARGS are handed to pytest
+test: $(VENV)/.dev ## Every test, on servers of its own; ARGS are handed to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+test-oldest: $(OLDEST_VENV)/.dev ## What touches Celery, with the oldest Celery that is supported
 	$(OLDEST_VENV)/bin/python -m pytest $(OLDEST_TESTS)
 
 lint: $(VENV)/.dev ## ruff, mypy, import-linter

@@ -625,14 +625,14 @@ def _replace(replacement: _Replacement, where: _Where) -> Build:
 for _how, _replacement in _REPLACEMENTS.items():
     for _place, _where in _WHERE.items():
         # What fails has nothing after it.
-        _ends = {*_replacement.ends.split(), *_where.ends.split()}
+        _all_ends = {*_replacement.ends.split(), *_where.ends.split()}
         CASES.append(
             Case(
                 name=f"replace-by-{_how}-{_place}".replace("_", "-"),
                 title=f"`replace` by {_replacement.title}, {_where.title}",
                 build=_replace(_replacement, _where),
                 signals=tuple(_replacement.signals.split()),
-                ends=frozenset(_ends - {"z"} if _how == "failing" else _ends),
+                ends=frozenset(_all_ends - {"z"} if _how == "failing" else _all_ends),
                 is_replaced=True,
                 needs_chords=_replacement.needs_chords or _where.needs_chords,
             )

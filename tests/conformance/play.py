@@ -143,8 +143,8 @@ class Stage:
 
     def close(self) -> None:
         """Let go of connections."""
-        self.app.close()
-        self.bare_app.close()
+        for app in (self.app, self.bare_app):
+            _close_app(app)
         self.external._installation.database.dispose()  # noqa: SLF001 - the tests' own clean-up
 
     @contextmanager
@@ -153,8 +153,10 @@ class Stage:
         self.app.conf.task_allow_error_cb_on_chord_header = on
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
-            yield
-        self.app.conf.task_allow_error_cb_on_chord_header = False
+            try:
+                yield
+            finally:
+                self.app.conf.task_allow_error_cb_on_chord_header = False
 
     # --- Going on ---
 
@@ -248,9 +250,7 @@ class Stage:
         jobs = self.external.find_jobs(meta={"run": canvas.run}, order="created", limit=100)
         return Seen(
             stuck=canvas.describe() if canvas in left else None,
-            facts=labels.put_on(
-                show(_drop_children(facts) if canvas.case.loses_children else facts)
-            ),
+            facts=labels.put_on(show(facts)),
             jobs=list(jobs),
             ends={job.meta["name"]: _read_end(canvas, job) for job in jobs},
             log="\n".join(
@@ -323,6 +323,16 @@ def load_app(env: Mapping[str, str]) -> Celery:
     sys.modules.pop(APP, None)
     app: Celery = importlib.import_module(APP).app
     return app
+
+
+def _close_app(app: Celery) -> None:
+    """Cut its connections, which Celery leaves to the garbage collector."""
+    consumer: Any = getattr(app.backend, "result_consumer", None)
+    if getattr(consumer, "_consumer", None) is not None:  # of rpc, where somebody waited
+        consumer.stop()
+    pool: Any = app.pool
+    pool.force_close_all()
+    app.close()
 
 
 def name_run(case: Case, kind: str) -> str:
