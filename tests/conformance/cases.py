@@ -185,10 +185,10 @@ def priority_and_headers(steps: Steps) -> Canvas:
     return chain(first, steps.plain("b"))
 
 
-@case("b", "a b c", is_sequential=True)
+@case("a c", "a b c", is_sequential=True)
 def stamps(steps: Steps) -> Canvas:
     """A stamped chain keeps its stamps."""
-    stamped = chain(steps.plain("a"), steps.place("b"), steps.plain("c"))
+    stamped = chain(steps.place("a"), steps.plain("b"), steps.place("c"))
     stamped.stamp(stamped_headers=["tenant"], tenant="acme")
     return stamped
 
@@ -488,7 +488,7 @@ def chains_in_chord_failing(steps: Steps) -> Canvas:
 for _build, _signals, _ends in (
     (chain_of_externals, "a b c", "a b c"),
     (priority_and_headers, "a", "a b"),
-    (stamps, "b", "a b c"),
+    (stamps, "a c", "a b c"),
     (links, "a", "a l m n"),
     (link_errors, "a", "a e f g"),
     (chord_and_body, "b a c", "a b c"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -327,7 +328,11 @@ def load_app(env: Mapping[str, str]) -> Celery:
 
 def _close_app(app: Celery) -> None:
     """Cut its connections, which Celery leaves to the garbage collector."""
-    consumer: Any = getattr(app.backend, "result_consumer", None)
+    backend: Any = app.backend
+    for waiting in backend._pending_results:  # noqa: SLF001 - there is no other way
+        waiting.clear()
+    gc.collect()  # a result tells its server when it goes: not after that has gone
+    consumer: Any = getattr(backend, "result_consumer", None)
     if getattr(consumer, "_consumer", None) is not None:  # of rpc, where somebody waited
         consumer.stop()
     pool: Any = app.pool
@@ -351,7 +356,7 @@ def _get(result: Any) -> Any:
     try:
         return {"got": result.get(timeout=10)}
     except Exception as exc:  # noqa: BLE001 - whatever the canvas raises
-        return exc
+        return exc.with_traceback(None)  # it is kept, and would keep the result
 
 
 def _outline(result: Any) -> Any:
