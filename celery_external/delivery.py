@@ -30,6 +30,9 @@ logger = logging.getLogger("celery_external")
 
 T = TypeVar("T")
 
+#: Kind and reason of the ends that time brings about before a worker has taken a job.
+EXPIRED = (states.CANCELLED, "Expired before it was started")
+PAST_DEADLINE = (states.TIMED_OUT, "The deadline has passed")
 #: An owed outcome is repeated no less often than this (seconds).
 LONGEST_WAIT = 4 * 3600.0
 #: Seconds between tries to write what the outside world cannot be asked again: half a minute.
@@ -129,7 +132,7 @@ class Delivery:
 
     # --- Begin ---
 
-    def begin(self) -> Row:
+    def begin(self) -> None:
         """Claim the row.
 
         Raises:
@@ -138,17 +141,15 @@ class Delivery:
         attempt = attempt_of(self.request)
         try:
             if attempt is None:
-                row = self._take_unannounced()
+                self.row = self._take_unannounced()
             else:
-                row = self.insist(lambda: self._take(attempt))
+                self.row = self.insist(lambda: self._take(attempt))
         except DatabaseUnavailableError:
             if attempt is None:
                 # Sent by name, and not even a row: only Celery can say that it failed.
                 raise
             logger.exception("Job %s cannot begin; it will be sent again", self.job_id)
             raise Superseded("the database is not available") from None
-        self.row = row
-        return row
 
     def _take_unannounced(self) -> Row:
         """A message without our header: somebody sent the task by name."""
@@ -210,7 +211,7 @@ class Delivery:
                 namespace=row["namespace"],
                 job_id=row["id"],
                 attempt=row["attempt"],
-                outcome=overdue_outcome(is_expired=is_expired),
+                outcome=payload.outcome_columns(*(EXPIRED if is_expired else PAST_DEADLINE)),
                 by=None,
                 wake_in=self.installation.settings.resume_grace,
             )
@@ -367,13 +368,6 @@ def start_columns(options: Options) -> Row:
         "heartbeat_timeout": options.heartbeat_timeout,
         "deadline": options.deadline,
     }
-
-
-def overdue_outcome(*, is_expired: bool) -> Row:
-    """The outcome of a job whose time was over before a worker took it."""
-    if is_expired:
-        return payload.outcome_columns(states.CANCELLED, reason="Expired before it was started")
-    return payload.outcome_columns(states.TIMED_OUT, reason="The deadline has passed")
 
 
 def _why_superseded(row: Row | None, attempt: int) -> str:

@@ -32,6 +32,14 @@ def hand_on(delivery: Delivery) -> Any:
         raise Superseded(f"its outcome cannot be read: {exc}") from None
 
 
+def hand_on_early_outcome(delivery: Delivery) -> Any:
+    """The same of a job completed while its trigger ran; or leave it to whoever has it."""
+    if not delivery.claim_early_outcome():
+        raise delivery.leave()
+    logger.info("Job %s was completed while its trigger ran", delivery.job_id)
+    return hand_on(delivery)
+
+
 def _return_or_raise(delivery: Delivery) -> Any:
     app, row = delivery.task.app, delivery.row
     reason = row["reason"] or ""
@@ -103,9 +111,7 @@ def replace(delivery: Delivery, sig: Any) -> Any:
         return Succeeded(delivery.hooks.send_replacement(sig))
     if delivery.decide_own(_continuation(delivery, sig)):
         return _send_replacement(delivery, sig)
-    if not delivery.claim_early_outcome():
-        raise delivery.leave()
-    return hand_on(delivery)
+    return hand_on_early_outcome(delivery)
 
 
 def _continuation(delivery: Delivery, sig: Any) -> Row:

@@ -101,8 +101,8 @@ def encode_exception(app: Celery, exc: BaseException) -> Row:
 
 def outcome_columns(
     kind: str,
-    *,
     reason: str | None,
+    *,
     outcome: bytes | None = None,
     outcome_type: str | None = None,
 ) -> Row:

@@ -32,13 +32,13 @@ logger = logging.getLogger("celery_external")
 _WATCHED = "_celery_external_watches"
 
 
-def take_call_options(options: dict[str, Any], names: tuple[str, ...] = CALL_OPTIONS) -> None:
+def take_call_options(options: dict[str, Any]) -> None:
     """Move our options into the header in which they travel with the message.
 
     Raises:
         OptionError: An option's value cannot be used.
     """
-    ours = {name: options.pop(name) for name in names if name in options}
+    ours = {name: options.pop(name) for name in CALL_OPTIONS if name in options}
     if ours:
         headers = dict(options.get("headers") or {})
         kept = headers.get(message.OPTIONS_HEADER) or {}

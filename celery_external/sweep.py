@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celery import current_app, shared_task
 
 from . import message, payload, signals, states
-from .delivery import overdue_outcome, wait_before_repeat
+from .delivery import EXPIRED, PAST_DEADLINE, wait_before_repeat
 from .errors import ExternalError
 from .installation import installation_of
 from .store import read, times
@@ -106,15 +106,12 @@ def _end_of(row: Row) -> tuple[str, str] | None:
     if row["kind"] is not None:
         return None
     if row["past_deadline"]:
-        return states.TIMED_OUT, "The deadline has passed"
+        return PAST_DEADLINE
     if row["state"] == states.PARKED:
         return states.TIMED_OUT, "No sign of life within the heartbeat timeout"
     if row["state"] == states.STARTED:
         return states.LOST, "The trigger did not end within its trigger timeout"
-    if row["expired"]:
-        outcome = overdue_outcome(is_expired=True)
-        return outcome["kind"], outcome["reason"]
-    return None
+    return EXPIRED if row["expired"] else None
 
 
 def _wait(installation: Installation, row: Row) -> float | None:

@@ -16,7 +16,7 @@ from .current import CurrentJob, running
 from .delivery import Delivery, Superseded
 from .errors import DatabaseUnavailableError, UnserializableError
 from .job import Failed, Succeeded
-from .outcome import hand_on
+from .outcome import hand_on, hand_on_early_outcome
 from .store import deliveries, read
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def run(delivery: Delivery, run_trigger: Callable[[], Any]) -> Any:
     if (time.monotonic() - began > LONG_TRIGGER or delivery.is_redelivered) and not _is_ours(
         delivery
     ):
-        return _hand_on_early_outcome(delivery)
+        return hand_on_early_outcome(delivery)
     body = None if _embed(delivery) == embed else _snapshot_body(delivery)
     return _park(delivery, value, body)
 
@@ -118,14 +118,7 @@ def _end_with(delivery: Delivery, outcome: Succeeded | Failed) -> Any:
     """The trigger knows the outcome already: the job ends without parking."""
     if delivery.decide_own(payload.encode_outcome(delivery.task.app, outcome)):
         return hand_on(delivery)
-    return _hand_on_early_outcome(delivery)
-
-
-def _hand_on_early_outcome(delivery: Delivery) -> Any:
-    if not delivery.claim_early_outcome():
-        raise delivery.leave()
-    logger.info("Job %s was completed while its trigger ran", delivery.job_id)
-    return hand_on(delivery)
+    return hand_on_early_outcome(delivery)
 
 
 def _park(delivery: Delivery, value: Any, body: bytes | None) -> Any:
@@ -137,7 +130,7 @@ def _park(delivery: Delivery, value: Any, body: bytes | None) -> Any:
         logger.exception("Job %s could not park; its trigger will count as lost", delivery.job_id)
         raise Superseded("the database is not available") from None
     if row is None:
-        return _hand_on_early_outcome(delivery)
+        return hand_on_early_outcome(delivery)
     delivery.row = row
     delivery.finished = True
     logger.info("Job %s[%s] parked", delivery.task.name, delivery.job_id)

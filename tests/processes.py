@@ -27,6 +27,8 @@ REPOSITORY = Path(__file__).parent.parent
 READY_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
 REPORTED_LINES = 200
+#: Of a process that other tests use as well, most lines are not about the test that failed.
+REPORTED_LINES_SHARED = 20
 
 
 class Process:
@@ -38,6 +40,7 @@ class Process:
 
     _numbers: ClassVar[Iterator[int]] = itertools.count(1)
     _seen: ClassVar[list[Process]] = []
+    _shared: ClassVar[list[Process]] = []
 
     def __init__(
         self,
@@ -189,6 +192,7 @@ class Process:
     def forget_ended(cls) -> None:
         """Drop the processes that have ended, so that the next test's report is its own."""
         cls._seen[:] = [process for process in cls._seen if process.returncode is None]
+        cls._shared[:] = cls._seen
 
     @classmethod
     def report(cls) -> list[tuple[str, str]]:
@@ -196,9 +200,10 @@ class Process:
         return [
             (
                 f"log of {process.name} (pid {process.pid})",
-                "\n".join(process.log().splitlines()[-REPORTED_LINES:]),
+                "\n".join(process.log().splitlines()[-lines:]),
             )
-            for process in cls._seen
+            for process in sorted(cls._seen, key=cls._shared.__contains__)
+            for lines in (REPORTED_LINES_SHARED if process in cls._shared else REPORTED_LINES,)
         ]
 
     @classmethod

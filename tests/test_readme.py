@@ -35,6 +35,21 @@ def run(directory: Path, script: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+def wait_for_words(directory: Path, job_id: str, wanted: str) -> None:
+    """Run ``look.py`` until it says what it should."""
+    said: list[str] = []
+
+    def look() -> bool:
+        said[:] = run(directory, "look.py", job_id)
+        return said == [wanted]
+
+    try:
+        wait_for(look, what=f"look.py to print {wanted}")
+    except AssertionError as exc:
+        exc.add_note(f"it printed {said}")
+        raise
+
+
 def test_the_tutorial_does_what_it_says(shop: Path) -> None:
     assert list(FILES) == ["shop.py", "order.py", "approve.py", "look.py"]
     for command in ("celery -A shop worker -l INFO", "celery -A shop beat -l INFO"):
@@ -42,12 +57,9 @@ def test_the_tutorial_does_what_it_says(shop: Path) -> None:
     worker = Process("celery", "-A", "shop", "worker", "-l", "INFO", cwd=shop, ready=" ready.")
     with worker, Process("celery", "-A", "shop", "beat", "-l", "INFO", cwd=shop):
         (job_id,) = run(shop, "order.py")
-        wait_for(lambda: "PARKED" in run(shop, "look.py", job_id)[0], what="the job to park")
+        wait_for_words(shop, job_id, "PARKED None []")
         assert run(shop, "approve.py") == ["approving: A mug with a cat", "applied"]
-        wait_for(
-            lambda: run(shop, "look.py", job_id) == ["SUCCESS alice ['succeeded']"],
-            what="the job to succeed",
-        )
+        wait_for_words(shop, job_id, "SUCCESS alice ['succeeded']")
         worker.wait_for_log("published, approved by alice")
 
 

@@ -23,6 +23,7 @@ from .noted import (
     after,
     any_or_this_attempt,
     c,
+    key,
     mine,
     not_started,
     p,
@@ -223,9 +224,7 @@ def rerun(
     """A person has the trigger run again, as the next attempt."""
     return _RERUN.one(
         tx,
-        namespace=row["namespace"],
-        id=row["id"],
-        attempt=row["attempt"],
+        **key(row),
         deadline=deadline,
         wake_in=wake_in,
         note_event="rerun",

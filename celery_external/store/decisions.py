@@ -19,6 +19,7 @@ from .noted import (
     after,
     any_or_this_attempt,
     c,
+    key,
     mine,
     p,
     running,
@@ -78,9 +79,7 @@ def decide_own(
     """A running trigger ends its own job, and hands the outcome on itself."""
     return _DECIDE_OWN.one(
         tx,
-        namespace=row["namespace"],
-        id=row["id"],
-        attempt=row["attempt"],
+        **key(row),
         claim=claim,
         by=None,
         wake_in=lease,
@@ -103,9 +102,7 @@ def decide_lost(
     """The process that ran the trigger is gone; nobody else has taken it over since ``row``."""
     return _DECIDE_LOST.one(
         tx,
-        namespace=row["namespace"],
-        id=row["id"],
-        attempt=row["attempt"],
+        **key(row),
         claim=row["claim"],
         wake_in=wake_in,
         note_event=outcome["kind"],
@@ -128,9 +125,7 @@ def answer_timeout(tx: Transaction, row: Row, claim: str, outcome: Mapping[str, 
     """Keep what ``timeout_result`` or ``on_timeout`` said, before it is handed on."""
     return _ANSWER.one(
         tx,
-        namespace=row["namespace"],
-        id=row["id"],
-        attempt=row["attempt"],
+        **key(row),
         claim=claim,
         note_event="timeout_answered",
         note_reason=outcome["reason"],
@@ -148,9 +143,7 @@ def overrule(tx: Transaction, row: Row, claim: str, outcome: Mapping[str, Any]) 
     """Celery could not take the outcome for good (the next step's serializer refused it)."""
     return _OVERRULE.one(
         tx,
-        namespace=row["namespace"],
-        id=row["id"],
-        attempt=row["attempt"],
+        **key(row),
         claim=claim,
         note_event="undeliverable",
         note_reason=outcome["reason"],
@@ -179,9 +172,7 @@ def _decide_many(_dialect: str) -> Any:
             undecided,
         )
         .values(
-            **{name: given.c[name] for name in OUTCOME},
-            completed_at=now(),
-            sends=0,
+            **{**decided, **{name: given.c[name] for name in OUTCOME}},
             completed_by=p("by", sa.Text()),
             claim=None,
             wake_at=after("wake_in"),

@@ -14,10 +14,12 @@ from .noted import (
     ROW_WITHOUT_BODY,
     after,
     c,
+    key,
     mine,
     not_started,
     owed,
     p,
+    params,
     running,
     this_attempt,
     unclaimed,
@@ -99,14 +101,7 @@ _CLAIM = Statement(
 
 def claim_outcome(tx: Transaction, row: Row, claim: str, lease: float) -> Row | None:
     """The trigger's own worker takes the outcome that came while it ran."""
-    return tx.one(
-        _CLAIM,
-        p_namespace=row["namespace"],
-        p_id=row["id"],
-        p_attempt=row["attempt"],
-        p_claim=claim,
-        p_lease=lease,
-    )
+    return tx.one(_CLAIM, **params(**key(row), claim=claim, lease=lease))
 
 
 # Somebody who moved the deadline before the park has spoken about the timeout as well.
@@ -148,16 +143,16 @@ def park(
     """The trigger returned; from here on the job is only this row."""
     return tx.one(
         _PARK,
-        p_namespace=row["namespace"],
-        p_id=row["id"],
-        p_attempt=row["attempt"],
-        p_claim=claim,
-        p_call_deadline=call_deadline,
-        p_timeout=timeout,
-        p_heartbeat_timeout=heartbeat_timeout,
-        p_body=body,
-        p_trigger_result=trigger_result,
-        p_trigger_result_type=trigger_result_type,
+        **params(
+            **key(row),
+            claim=claim,
+            call_deadline=call_deadline,
+            timeout=timeout,
+            heartbeat_timeout=heartbeat_timeout,
+            body=body,
+            trigger_result=trigger_result,
+            trigger_result_type=trigger_result_type,
+        ),
     )
 
 
@@ -171,14 +166,7 @@ _SAVE = {name: _save(name) for name in ("meta", "reference")}
 
 def save(tx: Transaction, row: Row, claim: str, name: str, value: object) -> bool:
     """Keep what a running trigger says of its job (``meta``, ``reference``)."""
-    saved = tx.one(
-        _SAVE[name],
-        p_namespace=row["namespace"],
-        p_id=row["id"],
-        p_attempt=row["attempt"],
-        p_claim=claim,
-        p_value=value,
-    )
+    saved = tx.one(_SAVE[name], **params(**key(row), claim=claim, value=value))
     return saved is not None
 
 
@@ -196,13 +184,7 @@ _SETTLE = Statement(
 
 def settle(tx: Transaction, row: Row, claim: str) -> bool:
     """Celery has been told: nothing is owed any more."""
-    settled = tx.one(
-        _SETTLE,
-        p_namespace=row["namespace"],
-        p_id=row["id"],
-        p_attempt=row["attempt"],
-        p_claim=claim,
-    )
+    settled = tx.one(_SETTLE, **params(**key(row), claim=claim))
     return settled is not None
 
 
@@ -217,11 +199,4 @@ _RELEASE = Statement(
 
 def release(tx: Transaction, row: Row, claim: str, wake_in: float) -> None:
     """Celery could not be told: somebody else may try, after a while."""
-    tx.all(
-        _RELEASE,
-        p_namespace=row["namespace"],
-        p_id=row["id"],
-        p_attempt=row["attempt"],
-        p_claim=claim,
-        p_wake_in=wake_in,
-    )
+    tx.all(_RELEASE, **params(**key(row), claim=claim, wake_in=wake_in))

@@ -23,6 +23,16 @@ def p(name: str, type_: sa.types.TypeEngine[Any] | None = None) -> sa.BindParame
     return sa.bindparam(f"p_{name}", type_=type_)
 
 
+def params(**values: Any) -> dict[str, Any]:
+    """Values under the names that :func:`p` gives them."""
+    return {f"p_{name}": value for name, value in values.items()}
+
+
+def key(row: Row) -> dict[str, Any]:
+    """What names the attempt that a row shows."""
+    return {name: row[name] for name in ("namespace", "id", "attempt")}
+
+
 def after(name: str) -> seconds_from_now:
     """So many seconds from now, by the database's clock."""
     return seconds_from_now(p(name, sa.Float()))
@@ -53,19 +63,12 @@ class Noted:
 
     def all(self, tx: Transaction, **values: Any) -> list[Row]:
         """Run it with its ``note_event``, ``note_by`` and so on; returns the rows."""
-        noted = {f"p_note_{name}": values.pop(f"note_{name}", None) for name in _NOTE}
-        params = {f"p_{name}": value for name, value in values.items()}
+        line = {f"note_{name}": values.pop(f"note_{name}", None) for name in _NOTE}
         if tx.dialect.name == "postgresql":
-            return tx.all(self._on_postgresql, **params, **noted)
-        rows = tx.all(self._alone, **params)
+            return tx.all(self._on_postgresql, **params(**values, **line))
+        rows = tx.all(self._alone, **params(**values))
         for row in rows:
-            tx.all(
-                _INSERT_HISTORY,
-                **noted,
-                p_namespace=row["namespace"],
-                p_id=row["id"],
-                p_attempt=row["attempt"],
-            )
+            tx.all(_INSERT_HISTORY, **params(**key(row), **line))
         return rows
 
     def one(self, tx: Transaction, **values: Any) -> Row | None:
@@ -118,16 +121,8 @@ def note(
     details: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a line into the history of the job that ``row`` shows."""
-    tx.all(
-        _INSERT_HISTORY,
-        p_namespace=row["namespace"],
-        p_id=row["id"],
-        p_attempt=row["attempt"],
-        p_note_event=event,
-        p_note_by=by,
-        p_note_reason=reason,
-        p_note_details=details,
-    )
+    line = {"note_event": event, "note_by": by, "note_reason": reason, "note_details": details}
+    tx.all(_INSERT_HISTORY, **params(**key(row), **line))
 
 
 def deciding(database: Database) -> Any:
