@@ -21,7 +21,7 @@ TASKS = "tests.apps.core"
 
 
 class System:
-    """The app of ``tests.apps.core`` here, and a worker of it in its own process."""
+    """The app of a module of ``tests.apps`` here, and a worker of it in its own process."""
 
     def __init__(
         self,
@@ -31,7 +31,9 @@ class System:
         database_url: str,
         scratch: Path,
         conf: dict[str, Any] | None = None,
+        tasks: str = TASKS,
     ) -> None:
+        self.tasks = tasks
         self.env = {
             "BROKER_URL": broker_url,
             "RESULT_URL": result_url,
@@ -40,7 +42,7 @@ class System:
             "CONF": json.dumps(conf or {}),
         }
         self.scratch = scratch
-        self.module = load_app(self.env)
+        self.module = load_app(self.env, tasks)
         self.app: Celery = self.module.app
         self.external: External = get_external(self.app)
 
@@ -50,11 +52,11 @@ class System:
 
     def worker(self, *args: str, **options: Any) -> Worker:
         """A worker of the app, not yet started."""
-        return Worker(TASKS, *args, env=self.env, **options)
+        return Worker(self.tasks, *args, env=self.env, **options)
 
     def beat(self) -> Beat:
         """A beat of the app, not yet started."""
-        return Beat(TASKS, env=self.env)
+        return Beat(self.tasks, env=self.env)
 
     def get(self, job: Any) -> Job:
         """The job as it stands."""
@@ -161,13 +163,13 @@ class System:
         self.external._installation.database.dispose()  # noqa: SLF001 - the tests' own clean-up
 
 
-def load_app(env: dict[str, str]) -> Any:
+def load_app(env: dict[str, str], tasks: str = TASKS) -> Any:
     """The app's module, loaded anew with other settings."""
-    sys.modules.pop(TASKS, None)
+    sys.modules.pop(tasks, None)
     before = dict(os.environ)
     os.environ.update(env)
     try:
-        return importlib.import_module(TASKS)
+        return importlib.import_module(tasks)
     finally:
         # The celery command takes BROKER_URL for an option of its own.
         os.environ.clear()
