@@ -12,9 +12,11 @@ import logging
 from typing import Any
 
 from celery import states as celery_states
+from celery.backends.redis import RedisBackend
 from celery.exceptions import Reject
 from kombu.exceptions import EncodeError
 
+from .broker import telling
 from .delivery import Delivery, delivery_of
 
 logger = logging.getLogger("celery_external")
@@ -26,6 +28,11 @@ class Undelivered(Reject):
     def __init__(self, problem: BaseException) -> None:
         super().__init__(repr(problem), requeue=False)
         self.problem = problem
+
+
+class _ChordClaimedError(Exception):
+    def __init__(self, group_id: str) -> None:
+        super().__init__(f"chord {group_id} is claimed, and its body not started yet")
 
 
 class SettlingBackend:
@@ -53,15 +60,15 @@ class SettlingBackend:
         """Store a success; then the job is settled."""
         delivery = delivery_of(request)
         try:
-            self._backend.mark_as_done(task_id, result, request, store_result, state)
+            with telling(delivery):
+                self._backend.mark_as_done(task_id, result, request, store_result, state)
         except EncodeError:
             raise
         except Exception as exc:
             if delivery is None:
                 raise
             raise self._undelivered(delivery, exc) from exc
-        if delivery is not None:
-            delivery.settle()
+        self._settle(delivery, request)
 
     def mark_as_failure(  # noqa: PLR0917 - Celery's signature
         self,
@@ -78,21 +85,21 @@ class SettlingBackend:
         if delivery is not None and not delivery.may_fail_with(exc):
             raise self._undelivered(delivery, exc) from exc
         try:
-            self._backend.mark_as_failure(
-                task_id,
-                exc,
-                traceback=traceback,
-                request=request,
-                store_result=store_result,
-                call_errbacks=call_errbacks,
-                state=state,
-            )
+            with telling(delivery):
+                self._backend.mark_as_failure(
+                    task_id,
+                    exc,
+                    traceback=traceback,
+                    request=request,
+                    store_result=store_result,
+                    call_errbacks=call_errbacks,
+                    state=state,
+                )
         except Exception as problem:
             if delivery is None or not delivery.row:
                 raise
             raise self._undelivered(delivery, problem) from problem
-        if delivery is not None:
-            delivery.settle()
+        self._settle(delivery, request)
 
     def mark_as_retry(self, task_id: str, exc: BaseException, *args: Any, **kwargs: Any) -> Any:
         """Store a retry; where that fails, the next attempt is under way all the same."""
@@ -103,6 +110,27 @@ class SettlingBackend:
             if delivery is None:
                 raise
             raise self._undelivered(delivery, problem) from problem
+
+    def _settle(self, delivery: Delivery | None, request: Any) -> None:
+        if delivery is None:
+            return
+        if request.chord:
+            try:
+                self._refuse_claimed_chord(request.group)
+            except Exception as exc:
+                raise self._undelivered(delivery, exc) from exc
+        delivery.settle()
+
+    def _refuse_claimed_chord(self, group_id: str) -> None:
+        """See that the body of this member's chord is not about to be started by somebody.
+
+        That worker may be gone: Celery on Redis then does nothing for a member that comes once
+        more, and its claim runs out without anybody looking.
+        """
+        if isinstance(self._backend, RedisBackend):
+            claim = self._backend.client.get(self._backend.get_key_for_group(group_id, ".c"))
+            if claim not in {None, b"done", "done"}:
+                raise _ChordClaimedError(group_id)
 
     def _undelivered(self, delivery: Delivery, problem: BaseException) -> Undelivered:
         logger.warning(

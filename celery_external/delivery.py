@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from uuid import uuid4
 
@@ -35,8 +35,10 @@ EXPIRED = (states.CANCELLED, "Expired before it was started")
 PAST_DEADLINE = (states.TIMED_OUT, "The deadline has passed")
 #: An owed outcome is repeated no less often than this (seconds).
 LONGEST_WAIT = 4 * 3600.0
-#: Seconds between tries to write what the outside world cannot be asked again: half a minute.
+#: Seconds between tries to reach the database before a delivery begins: half a minute.
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+#: And to write what the outside world cannot be asked for again: ten minutes.
+GREAT_PATIENCE = (0.5, 1.0, 2.0, 4.0, *[5.0] * 119)
 
 
 class Superseded(Ignore):
@@ -116,13 +118,13 @@ class Delivery:
         job = job_from(self.task.app, self.row)
         return dataclasses.replace(job, args=self.request.args, kwargs=self.request.kwargs)
 
-    def insist(self, write_it: Callable[[], T]) -> T:
-        """Write what must not be lost to a database that is away for a moment.
+    def insist(self, write_it: Callable[[], T], patience: Iterable[float] = GREAT_PATIENCE) -> T:
+        """Write what must not be lost to a database that is away for a while.
 
         Raises:
             DatabaseUnavailableError: It is away for longer.
         """
-        for wait in PATIENCE:
+        for wait in patience:
             try:
                 return write_it()
             except DatabaseUnavailableError as exc:
@@ -140,19 +142,23 @@ class Delivery:
         """
         attempt = attempt_of(self.request)
         try:
-            if attempt is None:
-                self.row = self._take_unannounced()
-            else:
-                self.row = self.insist(lambda: self._take(attempt))
+            self.row = self.insist(lambda: self._take_or_insert(attempt), PATIENCE)
         except DatabaseUnavailableError:
-            if attempt is None:
-                # Sent by name, and not even a row: only Celery can say that it failed.
+            if not self._send_back(attempt) and attempt is None:
+                # Not even a row: only Celery can say that it failed.
                 raise
-            logger.exception("Job %s cannot begin; it will be sent again", self.job_id)
+            logger.exception("Job %s cannot begin; its message went back", self.job_id)
             raise Superseded("the database is not available") from None
 
-    def _take_unannounced(self) -> Row:
-        """A message without our header: somebody sent the task by name."""
+    def _send_back(self, attempt: int | None) -> bool:
+        """To the end of the queue: where the worker acks early, nobody else has the message."""
+        row = {"id": self.job_id, "attempt": attempt, "kind": None, **self._start_columns()}
+        return bool(message.send(self.task.app, [row], None))
+
+    def _take_or_insert(self, attempt: int | None) -> Row:
+        if attempt is not None:
+            return self._take(attempt)
+        # A message without our header: somebody sent the task by name.
         row = self._insert_started()
         return row if row is not None else self._take(1)
 
@@ -206,7 +212,7 @@ class Delivery:
         expires_at, deadline = row["expires_at"], row["deadline"]
         is_expired = expires_at is not None and (deadline is None or expires_at < deadline)
         with noted.deciding(self.installation.database) as tx:
-            decisions.decide(
+            decided = decisions.decide(
                 tx,
                 namespace=row["namespace"],
                 job_id=row["id"],
@@ -215,6 +221,8 @@ class Delivery:
                 by=None,
                 wake_in=self.installation.settings.resume_grace,
             )
+        if decided is not None:
+            self._announce(decided)
 
     # --- The outcome ---
 
@@ -246,10 +254,13 @@ class Delivery:
         if row is None:
             return False
         self.row = row
+        self._announce(row)
+        return True
+
+    def _announce(self, row: Row) -> None:
         signals.job_completed.send(
             self.task.app, job_id=self.job_id, attempt=row["attempt"], kind=row["kind"]
         )
-        return True
 
     def _decide_own(self, outcome: Row) -> Row | None:
         with noted.deciding(self.installation.database) as tx:
@@ -338,6 +349,14 @@ class Delivery:
     def _settle(self) -> None:
         with self.installation.database.alone() as tx:
             deliveries.settle(tx, self.row, self.claim)
+
+    def renew(self) -> None:
+        """Handing on takes longer than the lease: nobody else is to begin with it."""
+        try:
+            with self.installation.database.alone() as tx:
+                deliveries.renew(tx, self.row, self.claim, self.installation.settings.lease)
+        except DatabaseUnavailableError as exc:
+            logger.warning("Job %s: the claim is not renewed: %s", self.job_id, exc)
 
     def release(self) -> None:
         """Celery could not be told: give the claim back, for the sweep to send it again."""

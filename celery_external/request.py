@@ -14,7 +14,7 @@ from celery.utils.functional import maybe_list
 from celery.worker import state
 from celery.worker.request import Request
 
-from . import completion, message, payload, states
+from . import completion, message, payload, signals, states
 from .errors import ExternalError
 from .installation import installation_of
 from .store import decisions, noted, read
@@ -152,4 +152,7 @@ class ExternalRequest(Request):
             logger.exception("Job %s: that its trigger is lost will be found out later", self.id)
             return
         if lost is not None:
+            signals.job_completed.send(
+                self.app, job_id=self.id, attempt=lost["attempt"], kind=lost["kind"]
+            )
             message.send(installation.app, [lost], installation.settings.resume_queue)

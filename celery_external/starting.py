@@ -13,6 +13,7 @@ from celery.utils.functional import maybe_list
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 
 from . import message, states
+from .broker import publish
 from .config import CALL_OPTIONS, MAX_SECONDS, check_options, resolve_options
 from .delivery import Delivery, delivery_of, start_columns
 from .errors import DatabaseUnavailableError, OptionError
@@ -50,6 +51,7 @@ def watch_options(app: Celery) -> None:
     """Have ``send_task`` refuse our options for ordinary tasks, where Celery ignores them.
 
     A task that is sent by a name unknown here keeps them: its worker may know it for external.
+    And what is sent while an outcome is told waits for the broker.
     """
     if getattr(app, _WATCHED, False):
         return
@@ -67,7 +69,7 @@ def watch_options(app: Celery) -> None:
             for later in maybe_list(options.get(place)) or ():
                 if isinstance(later, Mapping):
                     _refuse_options_within(app, later)
-        return send_task(name, *args, **options)
+        return publish(lambda: send_task(name, *args, **options))
 
     app.send_task = watched  # type: ignore[method-assign]
     setattr(app, _WATCHED, True)

@@ -111,7 +111,7 @@ def rerun(
         fresh = attempts.rerun(
             tx,
             row,
-            deadline=_deadline_ahead(row),
+            deadline=_call_deadline(row),
             wake_in=installation.settings.pending_grace,
             by=by,
             reason=why,
@@ -124,11 +124,9 @@ def rerun(
     return job_from(app, fresh)
 
 
-def _deadline_ahead(row: Row) -> datetime | None:
-    """The deadline that the caller set, unless it has passed: a rerun would time out at once."""
+def _call_deadline(row: Row) -> datetime | None:
     given = json.loads(row["envelope"])["headers"].get(message.OPTIONS_HEADER) or {}
-    deadline = check_deadline(given.get("deadline"))
-    return deadline if deadline is not None and deadline > datetime.now(UTC) else None
+    return check_deadline(given.get("deadline"))
 
 
 def get(installation: Installation, job: JobLike) -> Job:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+import weakref
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +14,13 @@ from celery import current_app, shared_task
 from . import message, payload, signals, states
 from .delivery import EXPIRED, PAST_DEADLINE, wait_before_repeat
 from .errors import ExternalError
-from .installation import installation_of
+from .installation import Installation, installation_of
 from .store import read, times
 
 if TYPE_CHECKING:
     from celery import Celery
     from celery.beat import Scheduler
 
-    from .installation import Installation
     from .store.database import Row, Transaction
 
 logger = logging.getLogger("celery_external")
@@ -29,10 +30,25 @@ TASK_NAME = "celery_external.sweep"
 BATCH = 500
 
 
+#: Seconds after which a message of beat's is dropped. Not the interval: the clocks of beat and a
+#: worker may be an hour apart, and then no sweep at all would be run.
+MESSAGE_EXPIRES = 24 * 3600.0
+#: When this process swept last, by its monotonic clock.
+_swept_at: weakref.WeakKeyDictionary[Installation, float] = weakref.WeakKeyDictionary()
+
+
 @shared_task(name=TASK_NAME, ignore_result=True)
-def sweep_task() -> int:
-    """What beat runs; safe to run any number of times at once."""
-    return sweep(installation_of(current_app))
+def sweep_task() -> int | None:
+    """What beat runs; safe to run any number of times at once.
+
+    Of the messages that have piled up while no worker ran, one is enough: the others do nothing.
+    """
+    installation = installation_of(current_app)
+    now, last = time.monotonic(), _swept_at.get(installation)
+    if last is not None and now - last < installation.settings.sweep_interval / 2:
+        return None
+    _swept_at[installation] = now
+    return sweep(installation)
 
 
 def sweep(installation: Installation) -> int:
@@ -132,8 +148,7 @@ def ensure_scheduled(app: Celery, scheduler: Scheduler) -> None:
     if any(entry.task == TASK_NAME for entry in scheduler.schedule.values()):
         return
     settings = installation_of(app).settings
-    # A sweep that was not run in time is not wanted any more: the next one is there already.
-    options: dict[str, Any] = {"expires": settings.sweep_interval}
+    options: dict[str, Any] = {"expires": MESSAGE_EXPIRES}
     if settings.sweep_queue:
         options["queue"] = settings.sweep_queue
     entry = {"task": TASK_NAME, "schedule": settings.sweep_interval, "options": options}

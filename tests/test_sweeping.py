@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,20 @@ def test_beat_sweeps_without_an_entry_of_the_users(make_system: Callable[..., Sy
     (entry,) = [entry for entry in scheduler.schedule.values() if entry.task == TASK_NAME]
     schedule: Any = entry.schedule
     assert schedule.run_every.total_seconds() == 10
-    assert entry.options == {"expires": 10, "queue": "sweeps"}
+    assert entry.options == {"expires": 24 * 3600, "queue": "sweeps"}
+
+
+def test_of_sweeps_that_have_piled_up_one_is_enough(make_system: Callable[..., System]) -> None:
+    system = make_system(external_sweep_interval=3600)
+    for _ in range(3):
+        system.app.send_task(TASK_NAME)
+    with system.worker() as worker:
+        wait_for(lambda: worker.log().count(" succeeded in ") == 3, what="the worker to take all")
+        assert sorted(re.findall(r" succeeded in \S+: (\w+)", worker.log())) == [
+            "0",
+            "None",
+            "None",
+        ]
 
 
 def test_the_users_own_entry_wins(idle_system: System) -> None:

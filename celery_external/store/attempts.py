@@ -193,6 +193,10 @@ def begin_next_attempt(
     )
 
 
+# With a deadline that has passed, the new attempt would time out at once.
+_deadline_ahead = sa.case(
+    (p("deadline", c.deadline.type) > now(), p("deadline", c.deadline.type)), else_=None
+)
 _RERUN = Noted(
     sa.update(job)
     .where(
@@ -204,9 +208,9 @@ _RERUN = Noted(
         state=states.PENDING,
         sends=0,
         expires_at=None,
-        deadline=p("deadline", c.deadline.type),
+        deadline=_deadline_ahead,
         due_at=after("wake_in"),
-        wake_at=earliest(after("wake_in"), p("deadline", c.deadline.type)),
+        wake_at=earliest(after("wake_in"), _deadline_ahead),
         **_BLANK_ATTEMPT,
     )
 )

@@ -188,6 +188,16 @@ def settle(tx: Transaction, row: Row, claim: str) -> bool:
     return settled is not None
 
 
+_RENEW = Statement(
+    lambda _: sa.update(job).where(this_attempt, owed, mine).values(wake_at=after("lease"))
+)
+
+
+def renew(tx: Transaction, row: Row, claim: str, lease: float) -> None:
+    """It takes longer: the claim holds for another lease."""
+    tx.all(_RENEW, **params(**key(row), claim=claim, lease=lease))
+
+
 _RELEASE = Statement(
     lambda _: (
         sa.update(job)

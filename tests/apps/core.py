@@ -207,6 +207,8 @@ def answer_timeout(job: Job) -> Any:
     if answer.startswith("hold"):
         write_line("holding", answer)
         wait_for_file(f"go-{answer}")
+    if answer.endswith("fail"):
+        raise LookupError("nobody is there")
     return answer
 
 
@@ -239,6 +241,12 @@ def collect(values: Any) -> Any:
 def on_error(request: Any, exc: BaseException, _traceback: Any) -> None:
     """An errback that is called in the worker."""
     write_line("errbacks", f"{request.id} {type(exc).__name__} {exc}")
+
+
+@task
+def note_failure(task_id: str) -> None:
+    """An errback that is published as a task of its own."""
+    write_line("failures", task_id)
 
 
 @task
