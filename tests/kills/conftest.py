@@ -1,0 +1,70 @@
+"""Plays each combination once, when the first of its tests asks for it."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.kills.play import GRACE, LONG, Seen, play
+from tests.kills.points import Combination
+from tests.systems import System
+
+Played = Mapping[str, Seen]
+
+
+@pytest.fixture(scope="session")
+def make_own_system(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., System]:
+    """Makes a system of its own on a broker and a database, and no server that it does not need."""
+    get = request.getfixturevalue
+
+    def make(broker: str, table: str, **conf: Any) -> System:
+        scratch = tmp_path_factory.mktemp("kills")
+        if table == "PostgreSQL":
+            database_url = get("postgres").create_database(get("postgres_template"))
+        else:
+            shutil.copyfile(get("sqlite_template"), scratch / "jobs.sqlite3")
+            database_url = f"sqlite:///{scratch / 'jobs.sqlite3'}"
+        is_rabbitmq = broker == "RabbitMQ"
+        return System(
+            broker_url=get("rabbitmq").fresh_vhost() if is_rabbitmq else get("valkey").fresh_database(),
+            result_url=get("valkey").fresh_database(),
+            database_url=database_url,
+            scratch=scratch,
+            conf={**GRACE, **conf},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def played(make_own_system: Callable[..., System]) -> Callable[[Combination], Played]:
+    """Gives what was seen of a combination; if its play failed, each of its tests fails."""
+
+    @functools.cache
+    def play_once(combination: Combination) -> Played | Exception:
+        # Where the broker delivers it once more, no copy is to be sent by the sweep as well.
+        grace = LONG if combination.is_redelivered else GRACE["external_pending_grace"]
+        try:
+            with closing(
+                make_own_system(
+                    combination.broker, combination.table, external_pending_grace=grace
+                )
+            ) as system:
+                return play(combination, system)
+        except Exception as exc:  # noqa: BLE001 - raised again for each of the tests
+            return exc
+
+    def get(combination: Combination) -> Played:
+        seen = play_once(combination)
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
+
+    return get

@@ -1,0 +1,241 @@
+"""Plays a combination: a job at each point, the kill, a new worker, and what became of the jobs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from celery import chain
+
+from celery_external import states
+from celery_external.installation import installation_of
+from celery_external.store import read
+from celery_external.store.database import Row
+from tests.kills.gate import Gate
+from tests.kills.points import AtDeath, Combination, End, Point
+from tests.kills.statements import PARK, SETTLE, TAKE
+from tests.kills.stops import FileStop, Stop, stop_at
+from tests.processes import Worker
+from tests.systems import System
+from tests.waiting import wait_for
+
+APP = "tests.kills.app"
+GRACE = {"external_resume_grace": 1, "external_pending_grace": 1}
+SWEEPING = {"external_sweep_in_worker": True, "external_sweep_interval": 0.2}
+LONG = 3600
+#: The header that marks the message of a second attempt, as JSON and as AMQP have it.
+SECOND_ATTEMPT = rb"external_attempt(\": 2|[a-zA-Z]\x00*\x02)"
+#: Who waits for the confirmation of what it has published stops where a gate holds it.
+CONFIRM = {"confirm_publish": True}
+#: On Redis a message that was taken and not acked is given to others after so many seconds.
+VISIBILITY = {
+    "visibility_timeout": 2,
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of one job."""
+
+    at_death: AtDeath
+    end: End
+
+
+def row_of(system: System, job_id: str) -> Row:
+    """The job's row as it stands."""
+    installation = installation_of(system.app)
+    with installation.database.alone() as tx:
+        row = read.get(tx, installation.namespace, job_id)
+    assert row is not None, job_id
+    return row
+
+
+class Played:
+    """The job of one point."""
+
+    def __init__(self, system: System, combination: Combination, point: Point) -> None:
+        self.point = point
+        self._system = system
+        self._combination = combination
+        self._stop: Stop | None = None
+        name = point.name
+        arguments = ("succeeded", name) if point.task == "know" else (name,)
+        step = system.task(point.task).s(*arguments).set(queue=name)
+        if combination.end_of(point).state == states.FAILURE and combination.dies == "whole":
+            # Nobody is there to see it: time tells.
+            step.set(trigger_timeout=1)
+        step.on_error(system.task("on_error").s())
+        after = system.task("echo").s().set(queue=f"next-{name}")
+        self._step, self._after = step, after
+        self.id: str = step.freeze().id
+
+    # --- To the point ---
+
+    def start(self) -> None:
+        """Send it, where nobody takes it yet."""
+        name = self.point.name
+        if name not in {"in_trigger", "signalled_in_trigger", "before_park", "retried"}:
+            self._system.write(f"go-{name}")
+        if name == "after_park":
+            self._stop = FileStop(self._system, "parked", self.id)
+        elif name == "decided":
+            self._stop = FileStop(self._system, "publish", self.id)
+        self.result: Any = chain(self._step, self._after).apply_async()
+        if name == "before_started":
+            self._stop = stop_at(self._system, TAKE, self.id)
+
+    def bring(self, gate: Gate) -> None:
+        """See it to its point."""
+        system, name = self._system, self.point.name
+        if name in {"in_trigger", "signalled_in_trigger", "before_park", "retried"}:
+            wait_for(lambda: name in system.lines("started"), what=f"{name} to start")
+        if name == "signalled_in_trigger":
+            receipt = system.external.signal_succeeded(self.id, name)
+            assert (receipt.early, receipt.sent) == (True, False)
+        elif name == "before_park":
+            self._stop = stop_at(system, PARK, self.id)
+            system.write(f"go-{name}")
+        elif name == "retried":
+            system.write(f"go-{name}")
+            gate.wait()
+        elif name in {"claimed", "published", "told"}:
+            system.wait_parked(self.id)
+            self._bring_resume()
+        if self._stop is not None:
+            self._stop.wait()
+
+    def _bring_resume(self) -> None:
+        system, name = self._system, self.point.name
+        before = FileStop(system, "publish", self.id)
+        system.external.signal_succeeded(self.id, name)
+        before.wait()
+        if name == "claimed":
+            self._stop = before
+            return
+        if name == "published":
+            self._stop = FileStop(system, "published", self.id)
+        else:
+            self._stop = stop_at(system, SETTLE, self.id)
+        before.clear()
+
+    # --- And away from it ---
+
+    def look(self) -> AtDeath:
+        """What is to be seen just now."""
+        row = row_of(self._system, self.id)
+        return AtDeath(
+            row["state"],
+            owed=row["kind"] is not None and row["wake_at"] is not None,
+            claimed=row["claim"] is not None,
+            attempt=row["attempt"],
+            backend=self._system.app.AsyncResult(self.id).state,
+            published=self._system.queue_length(f"next-{self.point.name}"),
+        )
+
+    def clear(self) -> None:
+        """Nothing stops at the point any more."""
+        self._system.write(f"go-{self.point.name}")
+        if self._stop is not None:
+            self._stop.clear()
+
+    def finish(self) -> End:
+        """Say what is still to be said from outside, and wait for the end."""
+        system, name = self._system, self.point.name
+        end = self._combination.end_of(self.point)
+        if self.point.at_death.state != states.SUCCESS and end.state == states.SUCCESS:
+            parked = system.wait_attempt(self.id, self.point.at_death.attempt)
+            system.external.signal_succeeded(parked, name, attempt=parked.attempt)
+        job = system.wait_settled(self.id)
+        if end.state == states.SUCCESS:
+            assert self.result.get(timeout=30) == name
+            wait_for(
+                lambda: system.count("delivered", self.result.id) >= end.next_steps,
+                what=f"{end.next_steps} deliveries of the step after {name}",
+            )
+        return End(
+            job.state,
+            system.app.AsyncResult(self.id).state,
+            triggers=system.count("started", name),
+            next_steps=system.count("delivered", self.result.id),
+            errbacks=system.count("errbacks", self.id),
+        )
+
+
+def play(combination: Combination, system: System) -> Mapping[str, Seen]:
+    """Kill a worker with a job at each point, and have another one carry on."""
+    played = [Played(system, combination, point) for point in combination.points]
+    with ExitStack() as stack:
+        gate = stack.enter_context(Gate(system.env["BROKER_URL"], SECOND_ATTEMPT))
+        workers = make_workers(combination, system, gate)
+        for one in played:
+            one.start()
+        for worker in workers:
+            stack.enter_context(worker)
+        for one in played:
+            one.bring(gate)
+        before = [one.look() for one in played]
+        kill(combination, workers)
+        if combination.dies == "whole":
+            assert [one.look() for one in played] == before
+        for one in played:
+            one.clear()
+        stack.enter_context(make_successor(combination, system))
+        ends = [one.finish() for one in played]
+        check_that_nothing_is_left(system)
+    return {
+        one.point.name: Seen(at_death, end)
+        for one, at_death, end in zip(played, before, ends, strict=True)
+    }
+
+
+def make_workers(combination: Combination, system: System, gate: Gate) -> list[Worker]:
+    """Those that are to die. They do not sweep, and take none of the next steps."""
+    env = with_conf(system, **combination.conf, **GRACE, broker_transport_options=CONFIRM)
+    env["BROKER_URL"] = gate.url
+    names = [point.name for point in combination.points]
+    shares = [[name] for name in names] if combination.pool == "solo" else [names]
+    return [
+        Worker(APP, env=env, pool=combination.pool, concurrency=len(share) + 2, queues=share)
+        for share in shares
+    ]
+
+
+def make_successor(combination: Combination, system: System) -> Worker:
+    """The worker after them, which takes everything, and sweeps."""
+    names = [point.name for point in combination.points]
+    options = VISIBILITY if combination.broker == "Valkey" else CONFIRM
+    env = with_conf(
+        system, **combination.conf, **GRACE, **SWEEPING, broker_transport_options=options
+    )
+    queues = [*names, *(f"next-{name}" for name in names)]
+    return Worker(APP, env=env, concurrency=2, queues=queues)
+
+
+def with_conf(system: System, **conf: object) -> dict[str, str]:
+    """The system's environment for a process with settings of its own."""
+    return {**system.env, "CONF": json.dumps(conf)}
+
+
+def kill(combination: Combination, workers: list[Worker]) -> None:
+    """SIGKILL; on return the dead are gone."""
+    if combination.dies == "whole":
+        for worker in workers:
+            worker.kill()
+        return
+    (worker,) = workers
+    for child in worker.children():
+        os.kill(child, signal.SIGKILL)
+
+
+def check_that_nothing_is_left(system: System) -> None:
+    """No job is owed, or waits for the sweep."""
+    open_or_owed = [job.id for job in system.find_all() if not job.settled]
+    assert open_or_owed == []
+    assert system.external.sweep() == 0

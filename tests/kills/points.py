@@ -1,0 +1,134 @@
+"""Where a worker dies, who dies there, what is to be seen then, and how each job ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class AtDeath:
+    """What the row, the result backend and the next step's queue say; no two points agree."""
+
+    state: str
+    owed: bool = False
+    claimed: bool = False
+    attempt: int = 1
+    backend: str = "PENDING"
+    published: int = 0
+
+
+@dataclass(frozen=True)
+class End:
+    """How a job ends, and what was to be seen how often on the way."""
+
+    state: str = "SUCCESS"
+    backend: str = "SUCCESS"
+    triggers: int = 1
+    next_steps: int = 1
+    errbacks: int = 0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A moment in a job's life.
+
+    Attributes:
+        name: Also the queue that its job goes through.
+        task: What the job is.
+        at_death: What is to be seen while the process is there, and after its death.
+    """
+
+    name: str
+    task: str
+    at_death: AtDeath
+
+    def __str__(self) -> str:
+        return self.name
+
+
+POINTS = (
+    Point("before_started", "ask_slowly", AtDeath("PENDING")),
+    Point("in_trigger", "ask_slowly", AtDeath("STARTED", claimed=True)),
+    Point("signalled_in_trigger", "ask_slowly", AtDeath("SUCCESS", owed=True)),
+    Point("before_park", "ask_slowly", AtDeath("STARTED", claimed=True, backend="PARKED")),
+    Point("after_park", "ask_slowly", AtDeath("PARKED", backend="PARKED")),
+    Point("retried", "retry_when_told", AtDeath("RETRY", attempt=2)),
+    Point("decided", "know", AtDeath("SUCCESS", owed=True, claimed=True)),
+    Point("claimed", "ask_slowly", AtDeath("SUCCESS", owed=True, claimed=True, backend="PARKED")),
+    Point(
+        "published",
+        "ask_slowly",
+        AtDeath("SUCCESS", owed=True, claimed=True, backend="PARKED", published=1),
+    ),
+    Point(
+        "told",
+        "ask_slowly",
+        AtDeath("SUCCESS", owed=True, claimed=True, backend="SUCCESS", published=1),
+    ),
+)
+#: A worker with one thread stops at one point; each of these has a worker of its own.
+OF_ONE_THREAD = ("before_started", "in_trigger", "before_park", "after_park", "claimed", "told")
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A worker, and who of it dies.
+
+    Attributes:
+        dies: The ``whole`` worker, or the ``children`` of its pool alone.
+        pool: One of Celery's.
+        acks: ``early``, ``late``, ``late_once`` (late, with worker_deduplicate_successful_tasks)
+            or ``late_requeued`` (late, with task_reject_on_worker_lost).
+        broker: Valkey or RabbitMQ.
+        table: PostgreSQL or SQLite.
+    """
+
+    dies: str
+    pool: str
+    acks: str
+    broker: str
+    table: str
+    points: tuple[Point, ...] = field(default=POINTS, repr=False)
+
+    def __str__(self) -> str:
+        return "-".join((self.dies, self.pool, self.acks, self.broker, self.table)).lower()
+
+    @property
+    def is_redelivered(self) -> bool:
+        """Whether the broker delivers what the dead had taken once more."""
+        return self.acks == "late_requeued" or (self.dies == "whole" and self.acks != "early")
+
+    @property
+    def conf(self) -> dict[str, object]:
+        """The settings for it."""
+        return {
+            "task_acks_late": self.acks != "early",
+            "worker_deduplicate_successful_tasks": self.acks == "late_once",
+            "task_reject_on_worker_lost": self.acks == "late_requeued",
+        }
+
+    def end_of(self, point: Point) -> End:
+        """How the job of a point ends."""
+        if point.name in {"in_trigger", "before_park"}:
+            if self.is_redelivered:
+                return End(triggers=2)
+            return End("FAILURE", "FAILURE", next_steps=0, errbacks=1)
+        if point.name in {"published", "told"}:
+            return End(next_steps=2)
+        return End(triggers=0) if point.name == "decided" else End()
+
+
+_ONE_THREAD = tuple(point for point in POINTS if point.name in OF_ONE_THREAD)
+
+#: Every pair of what is left of the columns meets at least once.
+COMBINATIONS = (
+    Combination("whole", "prefork", "late", "Valkey", "PostgreSQL"),
+    Combination("whole", "prefork", "early", "RabbitMQ", "SQLite"),
+    Combination("children", "prefork", "late", "RabbitMQ", "SQLite"),
+    Combination("children", "prefork", "early", "Valkey", "PostgreSQL"),
+    Combination("children", "prefork", "late_requeued", "Valkey", "SQLite"),
+    Combination("whole", "threads", "late_once", "Valkey", "SQLite"),
+    Combination("whole", "threads", "early", "RabbitMQ", "PostgreSQL"),
+    Combination("whole", "solo", "late_once", "RabbitMQ", "PostgreSQL", _ONE_THREAD),
+    Combination("whole", "solo", "early", "Valkey", "SQLite", _ONE_THREAD),
+)
