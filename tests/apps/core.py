@@ -15,6 +15,7 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
+from celery.signals import before_task_publish
 
 from celery_external import (
     ExternalJobFailed,
@@ -255,6 +256,14 @@ def start_inside(name: str, *args: Any) -> str:
     result = app.tasks[name].delay(*args)
     assert isinstance(result.id, str)
     return result.id
+
+
+@before_task_publish.connect
+def hold_next_step(sender: str, **_kwargs: Any) -> None:
+    """Where a test has written ``hold-next``: a worker publishes no step until ``go-next``."""
+    if app.current_worker_task is not None and (SCRATCH / "hold-next").exists():
+        write_line("publishing", sender)
+        wait_for_file("go-next")
 
 
 class FlaskTask(Task):  # type: ignore[type-arg]
