@@ -12,9 +12,11 @@ from celery.signals import beat_init, worker_ready, worker_shutting_down
 from . import completion, listing, steering
 from .installation import Installation, installation_of, is_installed_on
 from .job import Failed, Job, Page, Receipt, Succeeded
+from .limits import warn_of_backend
 from .naming import JobLike
 from .starting import watch_options
 from .sweep import Sweeper, ensure_scheduled, sweep
+from .unlock import watch_unlock
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -40,6 +42,7 @@ class External:
         # Held here: the installation does not keep its app alive.
         self._app = self._installation.app
         watch_options(self._app)
+        watch_unlock(self._app)
 
     @property
     def app(self) -> Celery:
@@ -296,6 +299,7 @@ def _start_sweeper(sender: Any = None, **_kwargs: Any) -> None:
     if is_installed_on(sender.app):
         installation = installation_of(sender.app)
         logger.info("celery-external: jobs in %s", installation.database_name)
+        warn_of_backend(sender.app)
         sweeper = Sweeper(installation)
         sweeper.start()
         _sweepers.append(sweeper)

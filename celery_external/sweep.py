@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from celery import current_app, shared_task
 
 from . import message, payload, signals, states
-from .delivery import EXPIRED, PAST_DEADLINE, wait_before_repeat
+from .begin import EXPIRED, PAST_DEADLINE
+from .delivery import wait_before_repeat
 from .errors import ExternalError
 from .installation import Installation, installation_of
+from .keepalive import keep_alive
 from .store import read, times
 
 if TYPE_CHECKING:
@@ -52,7 +54,14 @@ def sweep_task() -> int | None:
 
 
 def sweep(installation: Installation) -> int:
-    """Do everything that is due, in batches; returns how many rows that was."""
+    """Do everything that is due, and keep groups alive; returns how many jobs were due."""
+    total = _do_what_is_due(installation)
+    keep_alive(installation)
+    return total
+
+
+def _do_what_is_due(installation: Installation) -> int:
+    """In batches; returns how many rows that was."""
     total = 0
     while True:
         with installation.database.transaction() as tx:

@@ -39,9 +39,11 @@ from .errors import (
     NoCurrentJobError,
 )
 from .installation import installation_of
+from .limits import warn_of_group
 from .outcome import replace
 from .starting import Call, RowFirst, freeze, take_call_options, watch_options
 from .trigger import Parked, execute
+from .unlock import watch_unlock
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -117,6 +119,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         super().on_bound(app)
         installation_of(app)
         watch_options(app)
+        watch_unlock(app)
 
     # --- Hooks to override ---
 
@@ -188,6 +191,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
             return super().apply_async(
                 args, kwargs, task_id, producer, link, link_error, shadow, **options
             )
+        warn_of_group(self, options)
         expires = options.pop("expires", self.expires)
         call = Call(self, task_id, expires, options)
         connection = options.pop("connection", None)

@@ -53,6 +53,14 @@ class texts_of(GenericFunction[str]):  # noqa: N801 - reads as SQL
     package = "celery_external"
 
 
+class has_bytes(GenericFunction[bool]):  # noqa: N801 - reads as SQL
+    """Whether the bytes on the left contain the bytes on the right."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+    package = "celery_external"
+
+
 def is_among(column: sa.Column[str], array: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
     """Whether the column is an element of a JSON array."""
     return column.op("IN", is_comparison=True)(texts_of(array))
@@ -126,3 +134,15 @@ def _texts_of_postgresql(element: texts_of, compiler: SQLCompiler, **kw: Any) ->
 def _texts_of_sqlite(element: texts_of, compiler: SQLCompiler, **kw: Any) -> str:
     (array,) = _sides(element, compiler, **kw)
     return f"(SELECT value FROM json_each({array}))"  # noqa: S608 - a compiled expression
+
+
+@compiles(has_bytes, "postgresql")
+def _has_bytes_postgresql(element: has_bytes, compiler: SQLCompiler, **kw: Any) -> str:
+    left, right = _sides(element, compiler, **kw)
+    return f"(position({right} IN {left}) > 0)"
+
+
+@compiles(has_bytes, "sqlite")
+def _has_bytes_sqlite(element: has_bytes, compiler: SQLCompiler, **kw: Any) -> str:
+    left, right = _sides(element, compiler, **kw)
+    return f"(instr({left}, {right}) > 0)"

@@ -1,0 +1,81 @@
+"""What no renewal can hold is said at the start, by name; docs/long-waits.md says more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import message
+from .keepers import keeper_of, seconds_of
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from celery.app.task import Task
+
+logger = logging.getLogger("celery_external")
+
+#: Names of the tasks that were warned of, each once a process.
+_warned: set[str] = set()
+
+
+def warn_of_backend(app: Celery) -> None:
+    """At a worker's start: where a job that waits for long may find nobody to answer."""
+    tasks = ", ".join(sorted(name for name, task in app.tasks.items() if _is_external(task)))
+    backend: Any = app.backend
+    if not tasks or keeper_of(backend) is not None:
+        return
+    if _has_base(backend, "celery.backends.rpc"):
+        logger.warning(
+            "The rpc:// result backend answers the process that made the call: a result of %s is "
+            "lost when that process has ended before the job. Use another backend for long waits",
+            tasks,
+        )
+    elif _lifetime(backend):
+        logger.warning(
+            "The result backend %s forgets after %.0f s (result_expires), and celery-external "
+            "cannot renew there: a chord or group with %s that waits longer is lost. Use Redis, a "
+            "database or django-celery-results, or raise result_expires",
+            type(backend).__name__,
+            _lifetime(backend),
+            tasks,
+        )
+
+
+def warn_of_group(task: Task[..., Any], options: Mapping[str, Any]) -> None:
+    """At the first call as a member of a group without a chord: it is held only if it is saved."""
+    if not options.get("group_id") or options.get("chord") or task.name in _warned:
+        return
+    lifetime = _lifetime(task.app.backend)
+    timeout = _timeout(task, options)
+    if not lifetime or (timeout is not None and timeout <= lifetime):
+        return
+    _warned.add(task.name)
+    logger.warning(
+        "Task %s, a member of a group without a chord, may wait for longer than %.0f s "
+        "(result_expires): the results of the group's other members will be gone by then, unless "
+        "the group is saved (GroupResult.save)",
+        task.name,
+        lifetime,
+    )
+
+
+def _timeout(task: Any, options: Mapping[str, Any]) -> float | None:
+    of_call = (options.get("headers") or {}).get(message.OPTIONS_HEADER) or {}
+    timeout: float | None = of_call.get("timeout", task.timeout)
+    return timeout
+
+
+def _lifetime(backend: Any) -> float:
+    """Seconds until a result is forgotten; 0: never, or there are none."""
+    if _has_base(backend, "celery.backends.rpc") or type(backend).__name__ == "DisabledBackend":
+        return 0
+    return seconds_of(backend.expires)
+
+
+def _has_base(backend: Any, module: str) -> bool:
+    return any(cls.__module__ == module for cls in type(backend).__mro__)
+
+
+def _is_external(task: Any) -> bool:
+    return hasattr(task, "send_replacement")
