@@ -66,10 +66,6 @@ POINTS = (
         AtDeath("SUCCESS", owed=True, claimed=True, backend="SUCCESS", published=1),
     ),
 )
-#: A worker with one thread stops at one point; each of these has a worker of its own.
-OF_ONE_THREAD = ("before_started", "in_trigger", "before_park", "after_park", "claimed", "told")
-
-
 @dataclass(frozen=True)
 class Combination:
     """A worker, and who of it dies.
@@ -95,8 +91,13 @@ class Combination:
 
     @property
     def is_redelivered(self) -> bool:
-        """Whether the broker delivers what the dead had taken once more."""
-        return self.acks == "late_requeued" or (self.dies == "whole" and self.acks != "early")
+        """Whether the broker delivers what the dead had taken once more.
+
+        A worker with the solo pool acks when its event loop has its turn, which is after the task,
+        however early it is told to.
+        """
+        is_acked = self.acks == "early" and self.pool != "solo"
+        return not is_acked and (self.dies == "whole" or self.acks == "late_requeued")
 
     @property
     def conf(self) -> dict[str, object]:
@@ -118,17 +119,25 @@ class Combination:
         return End(triggers=0) if point.name == "decided" else End()
 
 
-_ONE_THREAD = tuple(point for point in POINTS if point.name in OF_ONE_THREAD)
+def _named(*names: str) -> tuple[Point, ...]:
+    return tuple(point for point in POINTS if point.name in names)
 
-#: Every pair of what is left of the columns meets at least once.
+
+#: Each of these is a worker of its own: with the solo pool it stops at one point.
+SOLO = _named("before_started", "in_trigger", "before_park", "after_park", "claimed", "told")
+SOLO_EARLY = _named("in_trigger", "told")
+#: On SQLite one thread of a process at a time executes statements, so it stops in one of them.
+THREADS_ON_SQLITE = tuple(p for p in POINTS if p.name not in {"before_started", "before_park"})
+
+#: Pools, acks, brokers and databases in pairs, each with every point that it can be at.
 COMBINATIONS = (
     Combination("whole", "prefork", "late", "Valkey", "PostgreSQL"),
     Combination("whole", "prefork", "early", "RabbitMQ", "SQLite"),
     Combination("children", "prefork", "late", "RabbitMQ", "SQLite"),
     Combination("children", "prefork", "early", "Valkey", "PostgreSQL"),
     Combination("children", "prefork", "late_requeued", "Valkey", "SQLite"),
-    Combination("whole", "threads", "late_once", "Valkey", "SQLite"),
+    Combination("whole", "threads", "late_once", "Valkey", "SQLite", THREADS_ON_SQLITE),
     Combination("whole", "threads", "early", "RabbitMQ", "PostgreSQL"),
-    Combination("whole", "solo", "late_once", "RabbitMQ", "PostgreSQL", _ONE_THREAD),
-    Combination("whole", "solo", "early", "Valkey", "SQLite", _ONE_THREAD),
+    Combination("whole", "solo", "late_once", "RabbitMQ", "PostgreSQL", SOLO),
+    Combination("whole", "solo", "early", "Valkey", "SQLite", SOLO_EARLY),
 )
