@@ -16,7 +16,7 @@ from . import message, payload, signals, states
 from .config import Options
 from .errors import DatabaseUnavailableError
 from .job import Job
-from .store import attempts, decisions, deliveries, noted, read
+from .store import attempts, decisions, deliveries, noted
 from .view import job_from
 
 if TYPE_CHECKING:
@@ -30,15 +30,10 @@ logger = logging.getLogger("celery_external")
 
 T = TypeVar("T")
 
-#: Kind and reason of the ends that time brings about before a worker has taken a job.
-EXPIRED = (states.CANCELLED, "Expired before it was started")
-PAST_DEADLINE = (states.TIMED_OUT, "The deadline has passed")
 #: An owed outcome is repeated no less often than this (seconds).
 LONGEST_WAIT = 4 * 3600.0
-#: Seconds between tries to reach the database before a delivery begins: half a minute.
-PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-#: And to write what the outside world cannot be asked for again: ten minutes.
-GREAT_PATIENCE = (0.5, 1.0, 2.0, 4.0, *[5.0] * 119)
+#: Seconds between tries to write what the outside world cannot be asked for again: ten minutes.
+PATIENCE = (0.5, 1.0, 2.0, 4.0, *[5.0] * 119)
 
 
 class Superseded(Ignore):
@@ -118,7 +113,7 @@ class Delivery:
         job = job_from(self.task.app, self.row)
         return dataclasses.replace(job, args=self.request.args, kwargs=self.request.kwargs)
 
-    def insist(self, write_it: Callable[[], T], patience: Iterable[float] = GREAT_PATIENCE) -> T:
+    def insist(self, write_it: Callable[[], T], patience: Iterable[float] = PATIENCE) -> T:
         """Write what must not be lost to a database that is away for a while.
 
         Raises:
@@ -132,97 +127,13 @@ class Delivery:
                 time.sleep(wait)
         return write_it()
 
-    # --- Begin ---
-
-    def begin(self) -> None:
-        """Claim the row.
-
-        Raises:
-            Superseded: There is nothing to do.
-        """
-        attempt = attempt_of(self.request)
-        try:
-            self.row = self.insist(lambda: self._take_or_insert(attempt), PATIENCE)
-        except DatabaseUnavailableError:
-            if not self._send_back(attempt) and attempt is None:
-                # Not even a row: only Celery can say that it failed.
-                raise
-            logger.exception("Job %s cannot begin; its message went back", self.job_id)
-            raise Superseded("the database is not available") from None
-
-    def _send_back(self, attempt: int | None) -> bool:
-        """To the end of the queue: where the worker acks early, nobody else has the message."""
-        row = {"id": self.job_id, "attempt": attempt, "kind": None, **self._start_columns()}
-        return bool(message.send(self.task.app, [row], None))
-
-    def _take_or_insert(self, attempt: int | None) -> Row:
-        if attempt is not None:
-            return self._take(attempt)
-        # A message without our header: somebody sent the task by name.
-        row = self._insert_started()
-        return row if row is not None else self._take(1)
-
-    def _insert_started(self) -> Row | None:
-        with self.installation.database.alone() as tx:
-            return attempts.insert_job(
-                tx,
-                namespace=self.installation.namespace,
-                job_id=self.job_id,
-                start=self._start_columns(),
-                state=states.STARTED,
-                claim=self.claim,
-                wake_in=self.options.trigger_timeout,
-            )
-
-    def _start_columns(self) -> Row:
+    def start_columns(self) -> Row:
         """The job as the request shows it, for a row that no ``apply_async`` has written."""
         task = self.task
         default = task.serializer or task.app.conf.task_serializer
         serializer = message.serializer_in(self.request) or default
         kept = message.snapshot(task.app, self.request, task.name, serializer)
         return {"task": task.name, **kept, **start_columns(self.options)}
-
-    def _take(self, attempt: int) -> Row:
-        for _ in range(3):
-            with self.installation.database.alone() as tx:
-                row = deliveries.take(
-                    tx,
-                    namespace=self.installation.namespace,
-                    job_id=self.job_id,
-                    attempt=attempt,
-                    claim=self.claim,
-                    trigger_timeout=self.options.trigger_timeout,
-                    lease=self.installation.settings.lease,
-                    is_redelivered=self.is_redelivered,
-                )
-                found = row or read.get(tx, self.installation.namespace, self.job_id)
-            if row is not None:
-                return row
-            if not self._is_overdue(found, attempt):
-                break
-            self._expire(cast("Row", found))
-        raise Superseded(_why_superseded(found, attempt))
-
-    def _is_overdue(self, row: Row | None, attempt: int) -> bool:
-        waiting = {states.PENDING, states.RETRY}
-        return row is not None and row["attempt"] == attempt and row["state"] in waiting
-
-    def _expire(self, row: Row) -> None:
-        """The message came after the job's time was over and before the sweep did."""
-        expires_at, deadline = row["expires_at"], row["deadline"]
-        is_expired = expires_at is not None and (deadline is None or expires_at < deadline)
-        with noted.deciding(self.installation.database) as tx:
-            decided = decisions.decide(
-                tx,
-                namespace=row["namespace"],
-                job_id=row["id"],
-                attempt=row["attempt"],
-                outcome=payload.outcome_columns(*(EXPIRED if is_expired else PAST_DEADLINE)),
-                by=None,
-                wake_in=self.installation.settings.resume_grace,
-            )
-        if decided is not None:
-            self._announce(decided)
 
     # --- The outcome ---
 
@@ -254,10 +165,11 @@ class Delivery:
         if row is None:
             return False
         self.row = row
-        self._announce(row)
+        self.announce(row)
         return True
 
-    def _announce(self, row: Row) -> None:
+    def announce(self, row: Row) -> None:
+        """Tell the signal's receivers what was decided here."""
         signals.job_completed.send(
             self.task.app, job_id=self.job_id, attempt=row["attempt"], kind=row["kind"]
         )
@@ -330,7 +242,7 @@ class Delivery:
     def retry_eagerly(self) -> int:
         """In eager mode nothing is published: the retry runs here, as this attempt."""
         grace = self.installation.settings.pending_grace
-        row = self.begin_next_attempt(self._start_columns(), {"wake_in": grace}, is_retry=True)
+        row = self.begin_next_attempt(self.start_columns(), {"wake_in": grace}, is_retry=True)
         if row is None:
             raise Superseded("it was completed meanwhile")
         attempt: int = row["attempt"]
@@ -371,14 +283,6 @@ class Delivery:
             logger.exception("Job %s stays claimed until the lease is over", self.job_id)
 
 
-def attempt_of(request: Any) -> int | None:
-    """The attempt that a delivery says it is; None: it was sent by name."""
-    found = getattr(request, message.ATTEMPT_HEADER, None)
-    if found is None:
-        found = (request.headers or {}).get(message.ATTEMPT_HEADER)
-    return found if isinstance(found, int) else None
-
-
 def start_columns(options: Options) -> Row:
     """The columns that a job's options fill."""
     return {
@@ -387,13 +291,3 @@ def start_columns(options: Options) -> Row:
         "heartbeat_timeout": options.heartbeat_timeout,
         "deadline": options.deadline,
     }
-
-
-def _why_superseded(row: Row | None, attempt: int) -> str:
-    if row is None:
-        return "there is no such job: the transaction that made it was rolled back"
-    if row["attempt"] != attempt:
-        return f"attempt {attempt} is over, {row['attempt']} is the open one"
-    if row["kind"] is not None and row["wake_at"] is not None:
-        return "another worker hands its outcome on"
-    return f"it is {row['state']} already"

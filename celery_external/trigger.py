@@ -12,6 +12,7 @@ from celery.app.trace import get_actual_ignore_result  # type: ignore[attr-defin
 from celery.exceptions import Ignore, Reject, Retry
 
 from . import message, payload, signals, states
+from .begin import begin
 from .current import CurrentJob, running
 from .delivery import Delivery, Superseded
 from .errors import DatabaseUnavailableError, UnserializableError
@@ -39,6 +40,10 @@ class Parked(Ignore):
         self.job_id = job_id
 
 
+class Rejected(Reject):
+    """The trigger rejected its message, and nothing else did: Celery may record that."""
+
+
 def execute(
     installation: Installation, task: Task[..., Any], run_trigger: Callable[[], Any]
 ) -> Any:
@@ -49,7 +54,7 @@ def execute(
         # A custom __call__ may have pushed a copy of the tracer's request; both must know.
         if context.id == request.id:
             context.external = delivery  # type: ignore[attr-defined]
-    delivery.begin()
+    begin(delivery)
     return run(delivery, run_trigger) if delivery.kind is None else hand_on(delivery)
 
 
@@ -108,6 +113,7 @@ def _end_by(delivery: Delivery, exc: Exception) -> None:
         if not exc.requeue:  # type: ignore[attr-defined]
             delivery.decide_own(payload.outcome_columns(states.FAILED, reason="Rejected"))
             delivery.settle()
+            raise Rejected(*exc.args) from exc
     elif isinstance(exc, Ignore):
         reason = "The trigger raised Ignore"
         delivery.decide_own(payload.outcome_columns(states.CANCELLED, reason=reason))
