@@ -7,6 +7,7 @@ from .api import (
     extend_job,
     find_jobs,
     get_job,
+    lock_job,
     rerun_job,
     signal_failed,
     signal_progress,
@@ -14,6 +15,7 @@ from .api import (
 )
 from .current import current_job
 from .errors import (
+    AmbiguousJobError,
     DatabaseUnavailableError,
     EagerCanvasError,
     ExternalError,
@@ -34,9 +36,11 @@ from .errors import (
 )
 from .extension import External, get_external
 from .job import Failed, HistoryEntry, Job, Page, Progress, Receipt, Succeeded
+from .locking import LockedJob
 from .task import ExternalTask
 
 __all__ = [
+    "AmbiguousJobError",
     "DatabaseUnavailableError",
     "EagerCanvasError",
     "External",
@@ -50,6 +54,7 @@ __all__ = [
     "Job",
     "JobAlreadyCompletedError",
     "JobNotFoundError",
+    "LockedJob",
     "NoCurrentJobError",
     "OptionError",
     "Page",
@@ -69,6 +74,7 @@ __all__ = [
     "find_jobs",
     "get_external",
     "get_job",
+    "lock_job",
     "rerun_job",
     "signal_failed",
     "signal_progress",

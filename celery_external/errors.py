@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,6 +70,19 @@ class JobNotFoundError(ExternalError, LookupError):
             f"There is no job {self.job_id!r} in namespace {self.namespace!r} of {self.database}. "
             "Is external_database_url the one that the workers use?"
         )
+
+
+class AmbiguousJobError(ExternalError, LookupError):
+    """Several jobs of the canvas are open; ``task=`` or the job's own id says which is meant."""
+
+    def __init__(self, root_id: str, jobs: Sequence[Job]) -> None:
+        super().__init__(root_id, jobs)
+        self.root_id = root_id
+        self.jobs = jobs
+
+    def __str__(self) -> str:
+        names = ", ".join(f"{job.task}[{job.id}] ({job.state})" for job in self.jobs)
+        return f"Canvas {self.root_id} has {len(self.jobs)} open jobs: {names}. Name one of them"
 
 
 class JobAlreadyCompletedError(ExternalError):

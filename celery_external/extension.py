@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from celery.signals import beat_init, worker_ready, worker_shutting_down
 
-from . import completion, listing, steering
+from . import completion, listing, locking, steering
+from .continuation import Continued
 from .installation import Installation, installation_of, is_installed_on
 from .job import Failed, Job, Page, Receipt, Succeeded
 from .limits import warn_of_backend
+from .locking import LockedJob
 from .naming import JobLike
 from .starting import watch_options
 from .sweep import Sweeper, ensure_scheduled, sweep
@@ -20,6 +23,7 @@ from .unlock import watch_unlock
 
 if TYPE_CHECKING:
     from celery import Celery
+    from celery.canvas import Signature
 
 logger = logging.getLogger("celery_external")
 
@@ -54,9 +58,11 @@ class External:
         job: JobLike,
         result: Any = None,
         *,
+        continue_with: Signature[Any] | None = None,
         attempt: int | None = None,
         by: str | None = None,
         reason: str | None = None,
+        using: Any = None,
     ) -> Receipt:
         """Say that the outside work has succeeded: the job's task returns ``result``.
 
@@ -66,10 +72,16 @@ class External:
         Arguments:
             job: Which job.
             result: What the task returns. It must suit the app's ``result_serializer``.
+            continue_with: Another step, external or not, in the job's place, as
+                ``Task.replace``: it has the same id, and the rest of the chain or chord follows
+                it. A ``result`` that is given as well is its first argument, as in a chain.
             attempt: Count for this attempt or for none. Pass it wherever a call may be repeated
                 or late. Default: whichever attempt is open.
             by: Who says so, for the history.
             reason: Why, for the history.
+            using: An SQLAlchemy Connection or Session, or the alias of a Django database, whose
+                transaction the call joins: nothing is to be seen or sent before its commit, and
+                a rollback leaves nothing. (Not ``connection=``, Celery's word for a broker's.)
 
         Returns:
             A Receipt: ``applied``, or ``duplicate`` when the same was said before.
@@ -78,10 +90,17 @@ class External:
             JobNotFoundError: There is no such job.
             JobAlreadyCompletedError: Another outcome came first; it carries the Job.
             StaleAttemptError: ``attempt`` is over.
-            UnserializableError: The result cannot be serialized; nothing was written.
+            UnserializableError: The result, or the step, cannot be serialized; nothing was written.
+            OptionError: ``continue_with`` is no signature, or ``using`` cannot be joined.
         """
         return completion.signal(
-            self._installation, job, Succeeded(result), attempt=attempt, by=by, reason=reason
+            self._installation,
+            job,
+            Succeeded(result) if continue_with is None else Continued(continue_with, result),
+            attempt=attempt,
+            by=by,
+            reason=reason,
+            using=using,
         )
 
     def signal_failed(
@@ -91,6 +110,7 @@ class External:
         *,
         attempt: int | None = None,
         by: str | None = None,
+        using: Any = None,
     ) -> Receipt:
         """Say that the outside work has failed: the job's task raises.
 
@@ -98,15 +118,18 @@ class External:
             job: Which job.
             reason: A text, which is raised as ExternalJobFailed, or the exception to raise,
                 where the serializer can carry it.
-            attempt: As of :meth:`signal_succeeded`, and ``by`` likewise.
+            attempt: As of :meth:`signal_succeeded`; ``by`` and ``using`` likewise.
             by: Who says so, for the history.
+            using: A transaction to join.
 
         Raises:
             JobNotFoundError: There is no such job.
             JobAlreadyCompletedError: Another outcome came first; it carries the Job.
             StaleAttemptError: ``attempt`` is over.
         """
-        return completion.signal(self._installation, job, Failed(reason), attempt=attempt, by=by)
+        return completion.signal(
+            self._installation, job, Failed(reason), attempt=attempt, by=by, using=using
+        )
 
     def signal_progress(
         self,
@@ -116,6 +139,7 @@ class External:
         message: str | None = None,
         *,
         attempt: int | None = None,
+        using: Any = None,
     ) -> None:
         """Say how far the outside work is. Of a parked job it is also the heartbeat.
 
@@ -124,10 +148,16 @@ class External:
             JobAlreadyCompletedError: The job is not open any more.
             StaleAttemptError: ``attempt`` is over.
         """
-        steering.report_progress(self._installation, job, current, total, message, attempt=attempt)
+        steering.report_progress(
+            self._installation, job, current, total, message, attempt=attempt, using=using
+        )
 
     def signal_many(
-        self, outcomes: Iterable[tuple[JobLike, Succeeded | Failed]], *, by: str | None = None
+        self,
+        outcomes: Iterable[tuple[JobLike, Succeeded | Failed]],
+        *,
+        by: str | None = None,
+        using: Any = None,
     ) -> list[Receipt]:
         """Record many outcomes at once, in one statement on PostgreSQL.
 
@@ -139,7 +169,7 @@ class External:
         Raises:
             UnserializableError: A result cannot be serialized; nothing was written.
         """
-        return completion.signal_many(self._installation, outcomes, by=by)
+        return completion.signal_many(self._installation, outcomes, by=by, using=using)
 
     def cancel_job(
         self,
@@ -148,6 +178,7 @@ class External:
         attempt: int | None = None,
         by: str | None = None,
         reason: str | None = None,
+        using: Any = None,
     ) -> Receipt:
         """Call a job off: its row is REVOKED, its task raises ExternalJobCancelled.
 
@@ -158,16 +189,25 @@ class External:
             JobAlreadyCompletedError: An outcome came first; it carries the Job.
             StaleAttemptError: ``attempt`` is over.
         """
-        return completion.cancel(self._installation, job, attempt=attempt, by=by, reason=reason)
+        return completion.cancel(
+            self._installation, job, attempt=attempt, by=by, reason=reason, using=using
+        )
 
-    def rerun_job(self, job: JobLike, *, by: str | None = None, reason: str | None = None) -> Job:
+    def rerun_job(
+        self,
+        job: JobLike,
+        *,
+        by: str | None = None,
+        reason: str | None = None,
+        using: Any = None,
+    ) -> Job:
         """Run the trigger again, as a new attempt, for a job that is PARKED, FAILURE or REVOKED.
 
         Raises:
             JobNotFoundError: There is no such job.
             RerunRefusedError: It runs or succeeded, or is a member of a failed chord.
         """
-        return steering.rerun(self._installation, job, by=by, reason=reason)
+        return steering.rerun(self._installation, job, by=by, reason=reason, using=using)
 
     def extend_job(
         self,
@@ -178,6 +218,7 @@ class External:
         attempt: int | None = None,
         by: str | None = None,
         reason: str | None = None,
+        using: Any = None,
     ) -> Job:
         """Move the deadline of an open job, either way.
 
@@ -188,6 +229,7 @@ class External:
             attempt: As of :meth:`signal_succeeded`, and ``by`` and ``reason`` likewise.
             by: Who wants it, for the history.
             reason: Why, for the history.
+            using: A transaction to join.
 
         Raises:
             OptionError: Neither or both were given, or a naive datetime.
@@ -203,15 +245,45 @@ class External:
             attempt=attempt,
             by=by,
             reason=reason,
+            using=using,
         )
 
-    def get_job(self, job: JobLike) -> Job:
+    def lock_job(
+        self,
+        job: JobLike | None = None,
+        *,
+        root_id: str | None = None,
+        task: str | None = None,
+        using: Any = None,
+    ) -> AbstractContextManager[LockedJob | None]:
+        """Look at a job, then decide, while nobody else can: a context manager.
+
+        Other signals, the sweep and workers wait for it or pass over it. Leaving without a word
+        changes nothing, and an exception undoes what was said.
+
+        Arguments:
+            job: Which job.
+            root_id: Or the one open job of this canvas; the manager then may give None.
+            task: Of that canvas, the open job of the task with this name.
+            using: A transaction to join. Default: one of our own, committed at the end.
+
+        Returns:
+            A manager that gives a LockedJob; by ``root_id``, None where no job is open.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            AmbiguousJobError: Several jobs of the canvas are open; it names them.
+            OptionError: Neither or both of ``job`` and ``root_id`` were given.
+        """
+        return locking.lock(self._installation, job, root_id=root_id, task=task, using=using)
+
+    def get_job(self, job: JobLike, *, using: Any = None) -> Job:
         """The job as it stands, with its history.
 
         Raises:
             JobNotFoundError: There is no such job.
         """
-        return steering.get(self._installation, job)
+        return steering.get(self._installation, job, using=using)
 
     def find_jobs(
         self,
@@ -221,6 +293,7 @@ class External:
         order: str = "-parked",
         limit: int = 50,
         after: str | None = None,
+        using: Any = None,
         **filters: Any,
     ) -> Page:
         """Jobs that fit all filters, in order.
@@ -232,6 +305,7 @@ class External:
                 without that time is not in the list.
             limit: At most so many; 1 to 1000.
             after: The ``next`` of the page before.
+            using: A transaction to read in.
             **filters: ``state``, ``task``, ``reference``, ``root_id``, ``parent_id``,
                 ``group_id``, ``queue``, ``kind``, ``completed_by``, ``attempt``: equal to;
                 ``settled``: True or False; ``created_before``, ``created_since``, and
@@ -246,6 +320,7 @@ class External:
             order=order,
             limit=limit,
             after=after,
+            using=using,
         )
 
     def sweep(self) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 import weakref
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from celery import _state
 
@@ -14,6 +15,8 @@ from . import migrations, schema
 from .config import Settings, read_settings
 from .errors import OptionError, SchemaError
 from .store.database import Database
+from .store.joined import join
+from .store.place import Place, Within
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -78,6 +81,23 @@ class Installation:
                 raise SchemaError(str(self._unchecked), found, schema.REVISION)
         logger.info("celery-external keeps its jobs in %s", self._unchecked)
         return self._unchecked
+
+    def place(self, using: Any = None) -> Place:
+        """Where statements run: our own connections, or the transaction that ``using`` names.
+
+        Raises:
+            OptionError: ``using`` is no transaction that can be joined.
+        """
+        if using is None:
+            return self.database
+        if isinstance(using, Within):
+            return using
+        if isinstance(using, str):
+            # Django is imported by those who use it.
+            django = importlib.import_module("celery_external.contrib.django.database")
+            joined: Place = django.join(self, using)
+            return joined
+        return join(self.database, using)
 
     def read_revision(self) -> str | None:
         """The schema revision that the database has; None without our tables."""

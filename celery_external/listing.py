@@ -29,6 +29,7 @@ def find(
     order: str,
     limit: int,
     after: str | None,
+    using: Any = None,
 ) -> Page:
     """One page of the jobs that fit; see ``External.find_jobs``."""
     name = order.removeprefix("-") if isinstance(order, str) else None
@@ -40,10 +41,10 @@ def find(
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
         raise OptionError("limit", f"must be a number from 1 to {MAX_LIMIT}, not {limit!r}")
     checked = {key: value for pair in filters.items() for key, value in _check_filter(*pair)}
-    place = _read_place(order, after)
-    with installation.database.alone() as tx:
+    where = _read_place(order, after)
+    with installation.place(using).alone() as tx:
         # One more than asked for tells whether there is a next page.
-        rows = read.find(tx, installation.namespace, checked, order, limit + 1, place)
+        rows = read.find(tx, installation.namespace, checked, order, limit + 1, where)
     shown = rows[:limit]
     jobs = tuple(job_from(installation.app, row) for row in shown)
     is_last = len(rows) <= limit

@@ -153,6 +153,12 @@ def load_body(app: Celery, row: Row) -> tuple[Any, Any, Mapping[str, Any]]:
     return args, kwargs, embed or {}
 
 
+def headers_of(row: Row) -> dict[str, Any]:
+    """A kept message's headers."""
+    headers: dict[str, Any] = json.loads(row["envelope"])["headers"]
+    return headers
+
+
 def serializer_of(row: Row) -> str:
     """The name of the serializer that a kept message was written with."""
     return _serializer_named(json.loads(row["envelope"])["type"].partition(";")[0])

@@ -15,18 +15,19 @@ from .store import read
 if TYPE_CHECKING:
     from .installation import Installation
     from .store.database import Row
+    from .store.place import Place
 
 #: How people name a job: its id, or whatever carries it.
 JobLike: TypeAlias = "str | UUID | AsyncResult[Any] | Job"
 
 
-def require_row(installation: Installation, job_id: str) -> Row:
+def require_row(installation: Installation, place: Place, job_id: str) -> Row:
     """The job's row.
 
     Raises:
         JobNotFoundError: There is none.
     """
-    with installation.database.alone() as tx:
+    with place.alone() as tx:
         row = read.get(tx, installation.namespace, job_id)
     if row is None:
         raise JobNotFoundError(job_id, installation.namespace, installation.database_name)
@@ -59,6 +60,11 @@ def id_of(job: JobLike) -> str:
     if not isinstance(job, str):
         raise OptionError("job", f"must be a task id, an AsyncResult or a Job, not {job!r}")
     return job
+
+
+def is_external(task: Any) -> bool:
+    """Whether a task is one of ours (this module stands below the class)."""
+    return hasattr(task, "send_replacement")
 
 
 def check_note(name: str, value: str | None) -> str | None:

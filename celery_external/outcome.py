@@ -56,7 +56,7 @@ def _return_or_raise(delivery: Delivery) -> Any:
             raise ExternalJobCancelled(reason)
         case states.CONTINUED:
             kept = payload.load(app, row["outcome"], row["outcome_type"])
-            return _send_replacement(delivery, app.signature(kept))
+            return _send_replacement(delivery, _prepare(delivery, kept))
         case kind:
             raise Superseded(f"this version knows no outcome {kind!r}")
 
@@ -89,9 +89,21 @@ def _encode_answer(delivery: Delivery, answer: Any) -> Row:
     app = delivery.task.app
     if not (isinstance(answer, dict) and "subtask_type" in answer):
         return payload.encode_outcome(app, Succeeded(answer), note=delivery.row["reason"])
+    return _continuation(delivery, _take_place(delivery, answer))
+
+
+def _prepare(delivery: Delivery, kept: Any) -> Any:
+    """A trigger's replacement was prepared by Celery; one that came with a signal is not yet."""
+    if "frozen" in kept:
+        return _take_place(delivery, kept["frozen"])
+    return delivery.task.app.signature(kept)
+
+
+def _take_place(delivery: Delivery, step: Any) -> Any:
+    """Celery's ``replace``, as far as what it would send."""
     delivery.is_preparing = True
     try:
-        return _continuation(delivery, delivery.task.replace(app.signature(answer)))
+        return delivery.task.replace(delivery.task.app.signature(step))
     finally:
         delivery.is_preparing = False
 

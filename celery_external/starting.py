@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from celery import _state
 from celery.canvas import maybe_signature
 from celery.utils.functional import maybe_list
 from celery.utils.time import maybe_iso8601, maybe_make_aware
+from kombu.exceptions import OperationalError
 
 from . import message, states
 from .broker import publish
@@ -18,7 +20,8 @@ from .config import CALL_OPTIONS, MAX_SECONDS, check_options, resolve_options
 from .delivery import Delivery, delivery_of, start_columns
 from .errors import DatabaseUnavailableError, OptionError
 from .installation import Installation, installation_of
-from .steering import send_soon
+from .naming import is_external
+from .steering import put_off
 from .store import attempts, noted
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from celery.app.task import Task
 
     from .store.database import Row
+    from .store.place import Place
 
 logger = logging.getLogger("celery_external")
 
@@ -62,6 +66,8 @@ def watch_options(app: Celery) -> None:
         is_known = app.finalized  # type: ignore[attr-defined]  # celery-types lacks it
         task = options.get("task_type") or (app.tasks.get(name) if is_known else None)
         if task is None or is_external(task):
+            if "using" in options:
+                raise OptionError("using", f"cannot start {name}, which this app does not know")
             take_call_options(options)
         else:
             _refuse_options(name, options)
@@ -77,7 +83,8 @@ def watch_options(app: Celery) -> None:
 
 def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
     # `timeout` is kombu's here: how long to wait for the broker.
-    ours = [option for option in CALL_OPTIONS if option in options and option != "timeout"]
+    names = (*CALL_OPTIONS, "using")
+    ours = [option for option in names if option in options and option != "timeout"]
     if ours:
         raise OptionError(ours[0], f"is for external tasks, and {name} is not one")
 
@@ -97,11 +104,6 @@ def _refuse_options_within(app: Celery, signature: Mapping[str, Any]) -> None:
         for step in inner if isinstance(inner, (list, tuple)) else (inner,):
             if isinstance(step, Mapping):
                 _refuse_options_within(app, step)
-
-
-def is_external(task: Any) -> bool:
-    """Whether a task is one of ours (this module stands below the class)."""
-    return hasattr(task, "send_replacement")
 
 
 def freeze(app: Celery, callbacks: Any) -> Any:
@@ -128,12 +130,19 @@ class Call:
     """One ``apply_async``: makes the row when Celery has made the message."""
 
     def __init__(
-        self, task: Task[..., Any], task_id: str, expires: Any, options: Mapping[str, Any]
+        self,
+        task: Task[..., Any],
+        task_id: str,
+        expires: Any,
+        options: Mapping[str, Any],
+        using: Any = None,
     ) -> None:
         self._task = task
         self._task_id = task_id
         self._options = options
         self._installation: Installation = installation_of(task.app)
+        self._is_joined = using is not None
+        self._using = using
         self._expires = _expiry(task.app, expires)
         self._own = own_delivery(task_id)
         self._row: Row | None = None
@@ -152,7 +161,26 @@ class Call:
                 # The row has it; a broker's headers are for small things.
                 kept = {k: v for k, v in headers[message.OPTIONS_HEADER].items() if k != "meta"}
                 headers[message.OPTIONS_HEADER] = kept
+            if self._is_joined:
+                self._place.after_commit([self._row], lambda rows: self._send(rows, body, publish))
+                return False
         return self._is_sent
+
+    @cached_property
+    def _place(self) -> Place:
+        return self._installation.place(self._using)
+
+    def _send(self, rows: list[Row], body: Any, publish: Mapping[str, Any]) -> None:
+        """The caller has committed."""
+        for row in rows:
+            try:
+                with self._task.app.producer_or_acquire() as producer:
+                    producer.publish(body, **publish)
+            except (OperationalError, OSError) as exc:
+                logger.warning("Job %s will be sent by the sweep: %r", self._task_id, exc)
+            else:
+                wait = _seconds_until(self._task.app, publish["headers"].get("eta"))
+                put_off(self._installation, row, wait + self._installation.settings.pending_grace)
 
     def _write(self, body: Any, publish: Mapping[str, Any]) -> bool:
         app = self._task.app
@@ -162,7 +190,7 @@ class Call:
                 return self._begin_next_attempt(self._own, start, timing)
             return self._insert(start, timing)
         except DatabaseUnavailableError:
-            if app.current_worker_task is None:
+            if app.current_worker_task is None or self._is_joined:
                 raise
             # The task that is running must not fail for it. A new job gets its row at the
             # trigger; the own job's row says what to do next: the sweep, or the lease's end.
@@ -180,24 +208,25 @@ class Call:
         kept = message.take_apart(body, publish, route)
         start = {"task": task.name, **kept, **start_columns(options)}
         wait = _seconds_until(app, headers.get("eta"))
-        grace = self._installation.settings.pending_grace
+        settings = self._installation.settings
+        # What is sent after a commit may be forgotten by a process that dies: soon, then.
+        grace = settings.resume_grace if self._is_joined else settings.pending_grace
         return start, {**self._expires, "wake_in": wait + grace}
 
     def _insert(self, start: Row, timing: Mapping[str, Any]) -> bool:
-        place: dict[str, Any] = {
+        where: dict[str, Any] = {
             "namespace": self._installation.namespace,
             "job_id": self._task_id,
             "start": start,
             **timing,
         }
-        database = self._installation.database
-        with database.alone() as tx:
-            self._row = attempts.insert_job(tx, **place)
+        with self._place.alone() as tx:
+            self._row = attempts.insert_job(tx, **where)
         # The step of a replacement that carries the id of the job that it replaces.
         if self._row is None and self._options.get("replaced_task_nesting"):
-            with noted.deciding(database) as tx:
+            with noted.deciding(self._place) as tx:
                 self._row = attempts.begin_next_attempt(
-                    tx, **place, row=None, claim=None, state=states.PENDING, event="continued"
+                    tx, **where, row=None, claim=None, state=states.PENDING, event="continued"
                 )
         if self._row is None:
             logger.info("Job %s exists already; it is not started again", self._task_id)
@@ -213,12 +242,12 @@ class Call:
     def give_up(self, exc: BaseException) -> Any:
         """The message could not be sent: take the row back, or leave it to the sweep."""
         row = self._row
-        if row is None:
+        if row is None or self._is_joined:
             return None
         try:
             if self._own is not None and isinstance(exc, Exception):
                 logger.warning("Job %s will be sent by the sweep: %r", self._task_id, exc)
-                send_soon(self._installation, row)
+                put_off(self._installation, row, self._installation.settings.resume_grace)
                 return self._task.AsyncResult(self._task_id)
             if row["attempt"] == 1:
                 with self._installation.database.alone() as tx:

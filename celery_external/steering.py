@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
-
-from kombu.utils import json
+from typing import TYPE_CHECKING, Any
 
 from . import message, states
 from .completion import refuse_change
 from .config import check_deadline, check_timeout
-from .errors import OptionError, RerunRefusedError
+from .errors import DatabaseUnavailableError, OptionError, RerunRefusedError
 from .job import Job
 from .naming import JobLike, check_attempt, check_note, known_id, require_row
 from .store import attempts, noted, read, times
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from .store.database import Row
 
 
+logger = logging.getLogger("celery_external")
+
+
 def report_progress(
     installation: Installation,
     job: JobLike,
@@ -30,6 +32,7 @@ def report_progress(
     text: str | None = None,
     *,
     attempt: int | None = None,
+    using: Any = None,
 ) -> None:
     """Keep how far the work is; of a parked job it is also the heartbeat."""
     job_id = known_id(installation, job)
@@ -44,7 +47,8 @@ def report_progress(
         "message": check_note("message", text),
         "at": datetime.now(UTC).isoformat(),
     }
-    with installation.database.alone() as tx:
+    place = installation.place(using)
+    with place.alone() as tx:
         row = times.record_progress(
             tx,
             namespace=installation.namespace,
@@ -53,7 +57,7 @@ def report_progress(
             progress=progress,
         )
     if row is None:
-        refuse_change(installation, job_id, "progress", attempt=attempt, by=None)
+        refuse_change(installation, place, job_id, "progress", attempt=attempt, by=None)
 
 
 def extend(
@@ -65,13 +69,15 @@ def extend(
     attempt: int | None = None,
     by: str | None = None,
     reason: str | None = None,
+    using: Any = None,
 ) -> Job:
     """Move the deadline: ``timeout`` seconds from now, or to ``deadline``."""
     if (timeout is None) == (deadline is None):
         raise OptionError("extend_job", "takes either timeout= or deadline=")
     job_id = known_id(installation, job)
     check_attempt(attempt)
-    with noted.deciding(installation.database) as tx:
+    place = installation.place(using)
+    with noted.deciding(place) as tx:
         row = times.extend(
             tx,
             namespace=installation.namespace,
@@ -83,7 +89,7 @@ def extend(
             reason=check_note("reason", reason),
         )
     if row is None:
-        refuse_change(installation, job_id, "extended", attempt=attempt, by=by)
+        refuse_change(installation, place, job_id, "extended", attempt=attempt, by=by)
     return job_from(installation.app, row)
 
 
@@ -93,62 +99,67 @@ def rerun(
     *,
     by: str | None = None,
     reason: str | None = None,
+    using: Any = None,
 ) -> Job:
     """Run the trigger again as a new attempt.
 
     Raises:
         RerunRefusedError: The job is running, succeeded, or its chord has failed.
     """
-    app = installation.app
+    app, place = installation.app, installation.place(using)
     by, why = check_note("by", by), check_note("reason", reason)
-    row = require_row(installation, known_id(installation, job))
+    row = require_row(installation, place, known_id(installation, job))
     seen = job_from(app, row)
     if row["state"] not in {states.PARKED, states.FAILURE, states.REVOKED}:
         raise RerunRefusedError(seen, f"it is {row['state']}, not PARKED, FAILURE or REVOKED")
     if row["state"] != states.PARKED and message.load_body(app, row)[2].get("chord"):
         raise RerunRefusedError(seen, "it is a member of a chord, and the chord has failed")
-    with noted.deciding(installation.database) as tx:
+    with noted.deciding(place) as tx:
         fresh = attempts.rerun(
             tx,
             row,
             deadline=_call_deadline(row),
-            wake_in=installation.settings.pending_grace,
+            # Until it is sent; then it waits for longer.
+            wake_in=installation.settings.resume_grace,
             by=by,
             reason=why,
         )
     if fresh is None:
-        now = job_from(app, require_row(installation, seen.id))
+        now = job_from(app, require_row(installation, place, seen.id))
         raise RerunRefusedError(now, f"it has moved on, to attempt {now.attempt}, {now.state}")
-    if not message.send(app, [fresh], None):
-        send_soon(installation, fresh)
+    place.after_commit([fresh], lambda rows: _send_again(installation, rows))
     return job_from(app, fresh)
 
 
+def _send_again(installation: Installation, rows: list[Row]) -> None:
+    sent = message.send(installation.app, rows, None)
+    for row in rows:
+        if row["id"] in sent:
+            put_off(installation, row, installation.settings.pending_grace)
+
+
 def _call_deadline(row: Row) -> datetime | None:
-    given = json.loads(row["envelope"])["headers"].get(message.OPTIONS_HEADER) or {}
+    given = message.headers_of(row).get(message.OPTIONS_HEADER) or {}
     return check_deadline(given.get("deadline"))
 
 
-def get(installation: Installation, job: JobLike) -> Job:
+def get(installation: Installation, job: JobLike, *, using: Any = None) -> Job:
     """The job with its history.
 
     Raises:
         JobNotFoundError: There is none.
     """
-    job_id = known_id(installation, job)
-    row = require_row(installation, job_id)
-    with installation.database.alone() as tx:
+    job_id, place = known_id(installation, job), installation.place(using)
+    row = require_row(installation, place, job_id)
+    with place.alone() as tx:
         history = read.get_history(tx, installation.namespace, job_id)
     return job_from(installation.app, row, history)
 
 
-def send_soon(installation: Installation, row: Row) -> None:
-    """Have the sweep send a message soon that could not be sent now."""
-    with installation.database.alone() as tx:
-        attempts.send_soon(
-            tx,
-            installation.namespace,
-            row["id"],
-            row["attempt"],
-            installation.settings.resume_grace,
-        )
+def put_off(installation: Installation, row: Row, wake_in: float) -> None:
+    """The message is sent: have the sweep look at it later, unless a worker has taken it."""
+    try:
+        with installation.database.alone() as tx:
+            attempts.set_wake(tx, row, wake_in)
+    except DatabaseUnavailableError as exc:
+        logger.warning("Job %s may be sent twice, and begun once: %s", row["id"], exc)

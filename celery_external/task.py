@@ -37,6 +37,7 @@ from .errors import (
     ExternalJobCancelled,
     ExternalJobTimedOut,
     NoCurrentJobError,
+    OptionError,
 )
 from .installation import installation_of
 from .limits import warn_of_group
@@ -174,7 +175,8 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         """As :meth:`celery.app.task.Task.apply_async`, with the options of the class docstring.
 
         The job is a row in the database before its message is sent. A task id that is a job
-        already is not started again.
+        already is not started again. With ``using=`` the row is written in that transaction, and
+        the message sent after its commit (see :meth:`External.signal_succeeded`).
 
         Raises:
             OptionError: An option is wrong; nothing has been written.
@@ -186,14 +188,17 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         if shadow is not None:
             check_text("shadow", shadow)
         take_call_options(options)
+        using = options.pop("using", None)
         link, link_error = freeze(self.app, link), freeze(self.app, link_error)
         if self.app.conf.task_always_eager:
+            if using is not None:
+                raise OptionError("using", "has no meaning in eager mode: the trigger runs now")
             return super().apply_async(
                 args, kwargs, task_id, producer, link, link_error, shadow, **options
             )
         warn_of_group(self, options)
         expires = options.pop("expires", self.expires)
-        call = Call(self, task_id, expires, options)
+        call = Call(self, task_id, expires, options, using)
         connection = options.pop("connection", None)
         if connection is not None:
             producer = self.app.amqp.Producer(connection, auto_declare=False)

@@ -115,9 +115,9 @@ def take_back(rows: Rows, row: Row) -> None:
         attempts.delete_unsent(tx, rows.namespace, row["id"])
 
 
-def send_soon(rows: Rows, row: Row) -> None:
+def set_wake(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
-        attempts.send_soon(tx, rows.namespace, row["id"], row["attempt"], GRACE)
+        attempts.set_wake(tx, row, GRACE)
 
 
 def decide(rows: Rows, row: Row) -> None:

@@ -28,7 +28,7 @@ def test_each_line_of_the_state_table_names_tests_that_exist() -> None:
 
 def test_each_line_of_the_suite_stands_in_the_table() -> None:
     document = (REPOSITORY / "docs" / "states.md").read_text()
-    own_ends = ("save_reference", "save_meta", "send_soon", "extend", "contradict", "repeat")
+    own_ends = ("save_reference", "save_meta", "set_wake", "extend", "contradict", "repeat")
     missing = [
         str(line)
         for line in LINES

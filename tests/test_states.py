@@ -165,7 +165,7 @@ LINES = [
     Line("parked", events.start_as_replacement),
     Line("continued", events.start_again),
     Line("continued", events.start_as_replacement, NEXT, ("continued",), sends=True),
-    Line("pending", events.send_soon, {"due_at": In(GRACE), "wake_at": In(GRACE)}),
+    Line("pending", events.set_wake, {"due_at": In(GRACE), "wake_at": In(GRACE)}),
     Line("started", events.save_reference, {"reference": "r-1"}),
     Line("started", events.save_meta, {"meta": {"said": "by the trigger"}}),
     Line("pending", events.extend, {"deadline": In(500), "wake_at": In(500)}, ("extended",)),
@@ -243,8 +243,8 @@ OF_THE_CLAIM = ["overrule", "release", "replace", "retry", "settle"]
 
 #: The events that leave a trace in a state, where each has the claim and the attempt right.
 WRITES = {
-    "pending": [*OPEN, "deliver", "redeliver", "send_soon", "take_back"],
-    "retry": [*OPEN, "deliver", "redeliver", "send_soon"],
+    "pending": [*OPEN, "deliver", "redeliver", "set_wake", "take_back"],
+    "retry": [*OPEN, "deliver", "redeliver", "set_wake"],
     "started": [*OPEN, *OF_THE_TRIGGER, "redeliver", "replace", "retry"],
     "early": ["deliver", "end_own_trigger", "redeliver"],
     "parked": [*OPEN, "rerun"],
@@ -259,11 +259,11 @@ ALL_EVENTS: dict[str, Event] = {
     name: getattr(events, name)
     for name in sorted(
         {*OPEN, *OF_THE_TRIGGER, *OF_THE_CLAIM, "answer_timeout", "deliver", "end_own_trigger"}
-        | {"redeliver", "rerun", "send_soon", "start_again", "start_as_replacement", "take_back"}
+        | {"redeliver", "rerun", "set_wake", "start_again", "start_as_replacement", "take_back"}
     )
 }
 #: Events that need no claim of their own.
-OF_ANYBODY = [*OPEN, "deliver", "end_own_trigger", "redeliver", "rerun", "send_soon"]
+OF_ANYBODY = [*OPEN, "deliver", "end_own_trigger", "redeliver", "rerun", "set_wake"]
 OF_ANYBODY += ["start_again", "start_as_replacement", "take_back"]
 #: Events that name no attempt.
 OF_ANY_ATTEMPT = ["expire", "start_again", "start_as_replacement", "take_back"]

@@ -27,6 +27,7 @@ from .noted import (
     mine,
     not_started,
     p,
+    params,
     this_attempt,
     undecided,
 )
@@ -107,18 +108,21 @@ def delete_unsent(tx: Transaction, namespace: str, job_id: str) -> bool:
     return tx.one(_DELETE_UNSENT, p_namespace=namespace, p_id=job_id, p_attempt=1) is not None
 
 
-_SEND_SOON = Statement(
+_SET_WAKE = Statement(
     lambda _: (
         sa.update(job)
         .where(this_attempt, not_started, undecided)
-        .values(due_at=after("wake_in"), wake_at=earliest(after("wake_in"), c.deadline))
+        .values(
+            due_at=after("wake_in"),
+            wake_at=earliest(earliest(after("wake_in"), c.expires_at), c.deadline),
+        )
     )
 )
 
 
-def send_soon(tx: Transaction, namespace: str, job_id: str, attempt: int, wake_in: float) -> None:
-    """Have the sweep send a message that its own worker could not send."""
-    tx.all(_SEND_SOON, p_namespace=namespace, p_id=job_id, p_attempt=attempt, p_wake_in=wake_in)
+def set_wake(tx: Transaction, row: Row, wake_in: float) -> None:
+    """When the sweep is to send a message that no worker has taken."""
+    tx.all(_SET_WAKE, **params(**key(row), wake_in=wake_in))
 
 
 _BLANK_ATTEMPT: dict[str, Any] = dict.fromkeys(

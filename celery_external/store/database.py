@@ -24,6 +24,8 @@ from sqlalchemy import event
 from celery_external import schema
 from celery_external.errors import DatabaseUnavailableError, SettingsError
 
+from .place import AfterCommit
+
 logger = logging.getLogger("celery_external")
 
 Row: TypeAlias = dict[str, Any]
@@ -217,6 +219,10 @@ class Database:
             found: str | None = connection.execute(sa.select(version.c.version_num)).scalar()
             return found
 
+    def after_commit(self, rows: list[Row], go: AfterCommit) -> None:
+        """At once: our own transactions are over when they return."""
+        go(rows)
+
     def dispose(self) -> None:
         """Close the pooled connections; the next call opens new ones."""
         if "engine" in self.__dict__:
@@ -319,7 +325,7 @@ def _refuse_stale(connection: Any, record: Any, _proxy: object) -> None:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     _use_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
-    connection.create_function("celery_external_json_has", 2, _json_has, deterministic=True)
+    connection.create_function("celery_external_json_has", 2, contains_json, deterministic=True)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -335,7 +341,8 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def _json_has(left: str | None, right: str | None) -> bool:
+def contains_json(left: str | None, right: str | None) -> bool:
+    """Whether the JSON on the left contains the JSON on the right; SQLite's ``json_has``."""
     if left is None or right is None:
         return False
     return _contains(json.loads(left), json.loads(right))

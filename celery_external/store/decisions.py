@@ -22,6 +22,7 @@ from .noted import (
     key,
     mine,
     p,
+    params,
     running,
     this_attempt,
     undecided,
@@ -132,6 +133,20 @@ def answer_timeout(tx: Transaction, row: Row, claim: str, outcome: Mapping[str, 
         note_details={"answer": outcome["kind"]},
         **outcome,
     )
+
+
+_SETTLE_CONTINUED = Statement(
+    lambda _: (
+        sa.update(job)
+        .where(this_attempt, c.kind == states.CONTINUED, c.claim.is_(None))
+        .values(wake_at=None)
+    )
+)
+
+
+def settle_continued(tx: Transaction, row: Row) -> None:
+    """The steps that take the job's place are started; the last of them has its id."""
+    tx.all(_SETTLE_CONTINUED, **params(**key(row)))
 
 
 _OVERRULE = Noted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +11,8 @@ import sqlalchemy as sa
 from celery_external import states
 from celery_external.schema import Json, history, job
 
-from .database import Database, Row, Statement, Transaction
+from .database import Row, Statement, Transaction
+from .place import Place
 from .sql import now, seconds_from_now
 
 c = job.c
@@ -125,6 +127,6 @@ def note(
     tx.all(_INSERT_HISTORY, **params(**key(row), **line))
 
 
-def deciding(database: Database) -> Any:
+def deciding(place: Place) -> AbstractContextManager[Transaction]:
     """A transaction for one noted statement; on PostgreSQL it is its own."""
-    return database.alone() if database.dialect_name == "postgresql" else database.transaction()
+    return place.alone() if place.dialect_name == "postgresql" else place.transaction()

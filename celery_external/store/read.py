@@ -40,6 +40,38 @@ def get_history(tx: Transaction, namespace: str, job_id: str) -> list[Row]:
     return tx.all(_HISTORY, p_namespace=namespace, p_id=job_id)
 
 
+# --- Locks ---
+
+
+def _lock(dialect: str, *guards: Any) -> Any:
+    if dialect == "postgresql":
+        return sa.select(job).where(c.namespace == _p("namespace"), *guards).with_for_update()
+    # On SQLite a writer locks the file: one that has only read may not get to write any more.
+    update = sa.update(job).where(c.namespace == _p("namespace"), *guards)
+    return update.values(attempt=c.attempt).returning(*c)
+
+
+_LOCK_ONE = Statement(lambda dialect: _lock(dialect, c.id == _p("id")))
+_LOCK_CANVAS = Statement(
+    lambda dialect: _lock(
+        dialect,
+        c.root_id == _p("root_id"),
+        c.kind.is_(None),
+        sa.or_(_p("task", sa.Text()).is_(None), c.task == _p("task")),
+    )
+)
+
+
+def lock_one(tx: Transaction, namespace: str, job_id: str) -> Row | None:
+    """The job's row, which nobody else can change until the transaction ends."""
+    return tx.one(_LOCK_ONE, p_namespace=namespace, p_id=job_id)
+
+
+def lock_canvas(tx: Transaction, namespace: str, root_id: str, task: str | None) -> list[Row]:
+    """The open jobs of a canvas, locked likewise."""
+    return tx.all(_LOCK_CANVAS, p_namespace=namespace, p_root_id=root_id, p_task=task)
+
+
 # --- Lists ----------------------------------------------------------------------------------------
 
 ORDERS: Mapping[str, sa.Column[Any]] = {

@@ -33,7 +33,9 @@ def make_own_system(
             database_url = f"sqlite:///{scratch / 'jobs.sqlite3'}"
         is_rabbitmq = broker == "RabbitMQ"
         return System(
-            broker_url=get("rabbitmq").fresh_vhost() if is_rabbitmq else get("valkey").fresh_database(),
+            broker_url=get("rabbitmq").fresh_vhost()
+            if is_rabbitmq
+            else get("valkey").fresh_database(),
             result_url=get("valkey").fresh_database(),
             database_url=database_url,
             scratch=scratch,
@@ -53,9 +55,7 @@ def played(make_own_system: Callable[..., System]) -> Callable[[Combination], Pl
         grace = LONG if combination.is_redelivered else GRACE["external_pending_grace"]
         try:
             with closing(
-                make_own_system(
-                    combination.broker, combination.table, external_pending_grace=grace
-                )
+                make_own_system(combination.broker, combination.table, external_pending_grace=grace)
             ) as system:
                 return play(combination, system)
         except Exception as exc:  # noqa: BLE001 - raised again for each of the tests

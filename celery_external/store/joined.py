@@ -1,0 +1,235 @@
+"""A caller's SQLAlchemy transaction (``using=``): our statements in it, our messages after it.
+
+Rows are written on the caller's connection. SQLAlchemy has no event after a COMMIT, so the
+``do_commit`` of the engine's dialect is wrapped: when it returns, the rows are there for everybody.
+This only makes it fast. What is right is in the rows: the sweep sends what nobody has sent, and a
+message whose transaction was rolled back finds no row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.orm import Session, scoped_session
+
+from celery_external.errors import DatabaseUnavailableError, OptionError
+
+from . import read
+from .database import Database, Row, Transaction, contains_json
+from .place import AfterCommit
+
+logger = logging.getLogger("celery_external")
+
+_DRIVERS = {"postgresql": {"psycopg", "psycopg_async"}, "sqlite": {"pysqlite", "aiosqlite"}}
+_COMMITTING = "celery_external_committing"
+
+
+def join(database: Database, using: Any) -> Joined:
+    """The caller's transaction as a place for our statements.
+
+    Raises:
+        OptionError: ``using`` is no SQLAlchemy connection or session, commits each statement by
+            itself, or is connected to another database than ours.
+    """
+    if type(using).__module__.startswith("sqlalchemy.ext.asyncio"):
+        raise OptionError("using", "is asynchronous: call inside `await session.run_sync(...)`")
+    if isinstance(using, (Session, scoped_session)):
+        connection = using.connection()
+    elif isinstance(using, sa.Connection):
+        connection = using
+    else:
+        raise OptionError(
+            "using",
+            "must be an SQLAlchemy Connection or Session, or the alias of a Django database, "
+            f"not {type(using).__name__}",
+        )
+    _check(database, connection)
+    return Joined(database, connection)
+
+
+class Joined:
+    """An SQLAlchemy transaction of the caller's."""
+
+    def __init__(self, database: Database, connection: sa.Connection) -> None:
+        self._database = database
+        self._connection = connection
+
+    @property
+    def dialect_name(self) -> str:
+        """``postgresql`` or ``sqlite``."""
+        return self._database.dialect_name
+
+    @contextmanager
+    def alone(self) -> Iterator[Transaction]:
+        """The caller's transaction, which begins here if it has not."""
+        try:
+            yield Transaction(self._database.engine.dialect, _Cursor(self._connection))
+        except (sa.exc.OperationalError, sa.exc.InterfaceError) as exc:
+            raise DatabaseUnavailableError(str(self._database), str(exc.orig).strip()) from exc
+
+    transaction = alone
+
+    def after_commit(self, rows: list[Row], go: AfterCommit) -> None:
+        """Call ``go`` when the caller has committed."""
+        root = self._connection.get_transaction()
+        if root is None:  # pragma: no cover - a statement of ours has begun one
+            raise AssertionError
+        pending = _pending.setdefault(root, _Pending(self._database))
+        pending.calls.append((rows, go))
+
+
+class _Cursor:
+    """The driver's cursor as far as a Statement needs it, by way of the caller's Connection."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self._result: sa.CursorResult[Any] | None = None
+
+    def execute(self, text: str, params: dict[str, Any]) -> None:
+        self._result = self._connection.exec_driver_sql(text, params)
+
+    def fetchall(self) -> list[Any]:
+        assert self._result is not None  # noqa: S101 - a Statement executes first
+        return list(self._result.fetchall())
+
+
+# --- After the commit -----------------------------------------------------------------------------
+
+
+@dataclass
+class _Pending:
+    """What waits for the commit of one transaction."""
+
+    database: Database
+    calls: list[tuple[list[Row], AfterCommit]] = field(default_factory=list)
+    #: A savepoint was rolled back: some rows may not be what they were.
+    is_doubtful: bool = False
+
+    def go(self) -> None:
+        for rows, call in self.calls:
+            try:
+                call(self._look_again(rows) if self.is_doubtful else rows)
+            except Exception:
+                ids = ", ".join(row["id"] for row in rows)
+                logger.exception("The sweep will send what was committed: %s", ids)
+
+    def _look_again(self, rows: list[Row]) -> list[Row]:
+        kept = []
+        for row in rows:
+            with self.database.alone() as tx:
+                now = read.get(tx, row["namespace"], row["id"])
+            if now is not None and (now["attempt"], now["kind"]) == (row["attempt"], row["kind"]):
+                kept.append(row)
+        return kept
+
+
+_pending: weakref.WeakKeyDictionary[Any, _Pending] = weakref.WeakKeyDictionary()
+_watched: weakref.WeakSet[Any] = weakref.WeakSet()
+_checked: weakref.WeakKeyDictionary[sa.Engine, str] = weakref.WeakKeyDictionary()
+
+
+def _watch(engine: sa.Engine) -> None:
+    if engine in _watched:
+        return
+    event.listen(engine, "commit", _on_commit)
+    event.listen(engine, "rollback", _on_rollback)
+    event.listen(engine, "rollback_savepoint", _on_rollback_to_savepoint)
+    _watched.add(engine)
+    if engine.dialect not in _watched:
+        _wrap_commit(engine.dialect)
+        _watched.add(engine.dialect)
+
+
+def _wrap_commit(dialect: Any) -> None:
+    do_commit = dialect.do_commit
+
+    @functools.wraps(do_commit)
+    def commit_and_send(connection: Any) -> None:
+        pending = connection.info.pop(_COMMITTING, None)
+        do_commit(connection)
+        if pending is None:
+            return
+        if dialect.is_async:
+            from sqlalchemy.util import await_only  # noqa: PLC0415 - needs greenlet
+
+            # The broker must not hold up the event loop.
+            await_only(asyncio.to_thread(pending.go))
+        else:
+            pending.go()
+
+    dialect.do_commit = commit_and_send
+
+
+def _on_commit(connection: sa.Connection) -> None:
+    """The COMMIT follows at once; whether it succeeds is known when ``do_commit`` returns."""
+    pending = _pending.pop(connection.get_transaction(), None)
+    if pending is not None:
+        connection.connection.info[_COMMITTING] = pending
+
+
+def _on_rollback(connection: sa.Connection) -> None:
+    _pending.pop(connection.get_transaction(), None)
+
+
+def _on_rollback_to_savepoint(connection: sa.Connection, _name: str, _context: None) -> None:
+    pending = _pending.get(connection.get_transaction())
+    if pending is not None:
+        pending.is_doubtful = True
+
+
+# --- Whether it is our database -------------------------------------------------------------------
+
+
+def _check(database: Database, connection: sa.Connection) -> None:
+    dialect = connection.dialect
+    if dialect.driver not in _DRIVERS.get(dialect.name, ()):
+        raise OptionError(
+            "using", f"needs the driver psycopg (or SQLite's), not {dialect.name}+{dialect.driver}"
+        )
+    if connection._is_autocommit_isolation():  # noqa: SLF001 - asking in public costs a query
+        raise OptionError("using", "is in AUTOCOMMIT mode: there is no transaction to join")
+    if _checked.get(connection.engine) != str(database.url):
+        if dialect.name != database.dialect_name or not _is_same(database, connection):
+            theirs = connection.engine.url.render_as_string(hide_password=True)
+            raise OptionError(
+                "using",
+                f"is a connection to {theirs}, and the jobs are in {database} "
+                "(external_database_url): one transaction cannot span the two",
+            )
+        _checked[connection.engine] = str(database.url)
+    _watch(connection.engine)
+    if dialect.name == "sqlite":
+        connection.connection.dbapi_connection.create_function(  # type: ignore[union-attr]
+            "celery_external_json_has", 2, contains_json, deterministic=True
+        )
+
+
+_IDENTITY = (
+    "SELECT current_database(), to_regclass('celery_external_job')::oid, pg_postmaster_start_time()"
+)
+
+
+def _is_same(database: Database, theirs: sa.Connection) -> bool:
+    with database.guarded(), database.engine.connect() as ours:
+        if database.dialect_name == "sqlite":
+            return Path(_main_file(ours)).samefile(_main_file(theirs))
+        one, other = (side.exec_driver_sql(_IDENTITY).one() for side in (ours, theirs))
+        return tuple(one) == tuple(other)
+
+
+def _main_file(connection: sa.Connection) -> str:
+    """The file of a SQLite connection; of one in memory, a name that no file has."""
+    rows = connection.exec_driver_sql("PRAGMA database_list").fetchall()
+    found: str = next(path for _number, name, path in rows if name == "main")
+    return found or os.devnull
