@@ -54,7 +54,7 @@ def signal(
     """Record the outside world's word on a job and have Celery go on."""
     note = check_note("reason", reason)
     if isinstance(outcome, Continued):
-        encoded = continuation.encode(installation.app, outcome, note)
+        encoded = continuation.encode(installation.app, id_of(job), outcome, note)
     else:
         encoded = payload.encode_outcome(installation.app, outcome, note=note)
     return _decide(installation, installation.place(using), job, encoded, attempt=attempt, by=by)

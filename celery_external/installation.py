@@ -15,7 +15,7 @@ from . import migrations, schema
 from .config import Settings, read_settings
 from .errors import OptionError, SchemaError
 from .store.database import Database
-from .store.joined import join
+from .store.joined import Joined, join
 from .store.place import Place, Within
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Installation:
         """
         if using is None:
             return self.database
-        if isinstance(using, Within):
+        if isinstance(using, (Within, Joined)):
             return using
         if isinstance(using, str):
             # Django is imported by those who use it.

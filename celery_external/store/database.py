@@ -10,11 +10,10 @@ import json
 import logging
 import os
 import sqlite3
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -24,6 +23,7 @@ from sqlalchemy import event
 from celery_external import schema
 from celery_external.errors import DatabaseUnavailableError, SettingsError
 
+from .forking import ForkGate
 from .place import AfterCommit
 
 logger = logging.getLogger("celery_external")
@@ -113,11 +113,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = _check_url(url)
         self.dialect_name = self.url.get_backend_name()
-        # SQLite keeps its locks by process: a child forked in the middle of a statement of another
-        # thread would believe for ever that somebody holds them.
-        self.fork_lock: AbstractContextManager[Any] = (
-            threading.RLock() if self.dialect_name == "sqlite" else nullcontext()
-        )
+        self._gate = ForkGate() if self.dialect_name == "sqlite" else None
         _databases.add(self)
 
     def __str__(self) -> str:
@@ -187,7 +183,7 @@ class Database:
             DatabaseUnavailableError: It could not be reached, broke off or was too busy.
         """
         try:
-            with self.fork_lock:
+            with self._gate.statement() if self._gate else nullcontext():
                 yield
         except self._unavailable as exc:
             # The other pooled connections have most likely gone the same way.
@@ -237,35 +233,13 @@ class Database:
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
-class _Forking(threading.local):
-    def __init__(self) -> None:
-        self.locks = ExitStack()
-
-
-_forking = _Forking()
-
-
-def _before_fork() -> None:
-    for database in sorted(_databases, key=id):
-        _forking.locks.enter_context(database.fork_lock)
-
-
-def _after_fork() -> None:
-    _forking.locks.close()
-
-
-def _after_fork_in_child() -> None:
-    _after_fork()
+def _forget_inherited_connections() -> None:
     for database in list(_databases):
         database.leave_to_parent()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork,
-        after_in_child=_after_fork_in_child,
-    )
+    os.register_at_fork(after_in_child=_forget_inherited_connections)
 
 
 def _check_url(url: str) -> sa.URL:
