@@ -60,6 +60,8 @@ class SettlingBackend:
         """Store a success; then the job is settled."""
         delivery = delivery_of(request)
         try:
+            if delivery is not None:
+                self._refuse_claimed_chord(request)
             with telling(delivery):
                 self._backend.mark_as_done(task_id, result, request, store_result, state)
         except EncodeError:
@@ -68,7 +70,8 @@ class SettlingBackend:
             if delivery is None:
                 raise
             raise self._undelivered(delivery, exc) from exc
-        self._settle(delivery, request)
+        if delivery is not None:
+            delivery.settle()
 
     def mark_as_failure(  # noqa: PLR0917 - Celery's signature
         self,
@@ -85,6 +88,8 @@ class SettlingBackend:
         if delivery is not None and not delivery.may_fail_with(exc):
             raise self._undelivered(delivery, exc) from exc
         try:
+            if delivery is not None:
+                self._refuse_claimed_chord(request)
             with telling(delivery):
                 self._backend.mark_as_failure(
                     task_id,
@@ -99,7 +104,8 @@ class SettlingBackend:
             if delivery is None or not delivery.row:
                 raise
             raise self._undelivered(delivery, problem) from problem
-        self._settle(delivery, request)
+        if delivery is not None:
+            delivery.settle()
 
     def mark_as_retry(self, task_id: str, exc: BaseException, *args: Any, **kwargs: Any) -> Any:
         """Store a retry; where that fails, the next attempt is under way all the same."""
@@ -111,26 +117,20 @@ class SettlingBackend:
                 raise
             raise self._undelivered(delivery, problem) from problem
 
-    def _settle(self, delivery: Delivery | None, request: Any) -> None:
-        if delivery is None:
-            return
-        if request.chord:
-            try:
-                self._refuse_claimed_chord(request.group)
-            except Exception as exc:
-                raise self._undelivered(delivery, exc) from exc
-        delivery.settle()
+    def _refuse_claimed_chord(self, request: Any) -> None:
+        """See that Celery will take notice of a chord's member that comes once more.
 
-    def _refuse_claimed_chord(self, group_id: str) -> None:
-        """See that the body of this member's chord is not about to be started by somebody.
-
-        That worker may be gone: Celery on Redis then does nothing for a member that comes once
-        more, and its claim runs out without anybody looking.
+        On Redis it does nothing for a part that it has, while somebody has the chord's claim. That
+        worker may be gone, and the claim runs out without anybody looking.
         """
-        if isinstance(self._backend, RedisBackend):
-            claim = self._backend.client.get(self._backend.get_key_for_group(group_id, ".c"))
-            if claim not in {None, b"done", "done"}:
-                raise _ChordClaimedError(group_id)
+        if request is None or not request.chord or not isinstance(self._backend, RedisBackend):
+            return
+        client, key = self._backend.client, self._backend.get_key_for_group
+        index = "+inf" if request.group_index is None else request.group_index
+        claim = client.get(key(request.group, ".c"))
+        is_held = claim not in {None, b"done", "done"}
+        if is_held and client.sismember(key(request.group, ".d"), f"{request.id}:{index}"):
+            raise _ChordClaimedError(request.group)
 
     def _undelivered(self, delivery: Delivery, problem: BaseException) -> Undelivered:
         logger.warning(
