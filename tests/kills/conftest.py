@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from tests.kills.play import GRACE, LONG, Seen, play
+from tests.kills.life import APP, CONFIRM, GRACE, LONG, SWEEPING, with_conf
+from tests.kills.play import Seen, play
 from tests.kills.points import Combination
+from tests.processes import Worker
 from tests.systems import System
 
 Played = Mapping[str, Seen]
@@ -33,7 +35,9 @@ def make_own_system(
             database_url = f"sqlite:///{scratch / 'jobs.sqlite3'}"
         is_rabbitmq = broker == "RabbitMQ"
         return System(
-            broker_url=get("rabbitmq").fresh_vhost() if is_rabbitmq else get("valkey").fresh_database(),
+            broker_url=get("rabbitmq").fresh_vhost()
+            if is_rabbitmq
+            else get("valkey").fresh_database(),
             result_url=get("valkey").fresh_database(),
             database_url=database_url,
             scratch=scratch,
@@ -53,9 +57,7 @@ def played(make_own_system: Callable[..., System]) -> Callable[[Combination], Pl
         grace = LONG if combination.is_redelivered else GRACE["external_pending_grace"]
         try:
             with closing(
-                make_own_system(
-                    combination.broker, combination.table, external_pending_grace=grace
-                )
+                make_own_system(combination.broker, combination.table, external_pending_grace=grace)
             ) as system:
                 return play(combination, system)
         except Exception as exc:  # noqa: BLE001 - raised again for each of the tests
@@ -68,3 +70,16 @@ def played(make_own_system: Callable[..., System]) -> Callable[[Combination], Pl
         return seen
 
     return get
+
+
+@pytest.fixture(
+    scope="session", params=[("Valkey", "SQLite"), ("RabbitMQ", "PostgreSQL")], ids="-".join
+)
+def station(
+    request: pytest.FixtureRequest, make_own_system: Callable[..., System]
+) -> Iterator[System]:
+    """A worker that lives on while others die. It does not sweep: see :func:`sweeping`."""
+    options = {"broker_transport_options": CONFIRM}
+    with closing(make_own_system(*request.param, **SWEEPING, **options)) as system:
+        with Worker(APP, env=with_conf(system, **GRACE)):
+            yield system

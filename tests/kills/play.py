@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from celery import chain
 
 from celery_external import states
-from celery_external.installation import installation_of
-from celery_external.store import read
-from celery_external.store.database import Row
 from tests.kills.gate import Gate
+from tests.kills.life import (
+    APP,
+    CONFIRM,
+    GRACE,
+    SWEEPING,
+    check_that_nothing_is_left,
+    row_of,
+    with_conf,
+)
 from tests.kills.points import AtDeath, Combination, End, Point
 from tests.kills.statements import PARK, SETTLE, TAKE
 from tests.kills.stops import FileStop, Stop, stop_at
@@ -24,14 +29,8 @@ from tests.processes import Worker
 from tests.systems import System
 from tests.waiting import wait_for
 
-APP = "tests.kills.app"
-GRACE = {"external_resume_grace": 1, "external_pending_grace": 1}
-SWEEPING = {"external_sweep_in_worker": True, "external_sweep_interval": 0.2}
-LONG = 3600
 #: The header that marks the message of a second attempt, as JSON and as AMQP have it.
 SECOND_ATTEMPT = rb"external_attempt(\": 2|[a-zA-Z]\x00*\x02)"
-#: Who waits for the confirmation of what it has published stops where a gate holds it.
-CONFIRM = {"confirm_publish": True}
 #: On Redis a message that was taken and not acked is given to others after so many seconds.
 VISIBILITY = {
     "visibility_timeout": 2,
@@ -46,15 +45,6 @@ class Seen:
 
     at_death: AtDeath
     end: End
-
-
-def row_of(system: System, job_id: str) -> Row:
-    """The job's row as it stands."""
-    installation = installation_of(system.app)
-    with installation.database.alone() as tx:
-        row = read.get(tx, installation.namespace, job_id)
-    assert row is not None, job_id
-    return row
 
 
 class Played:
@@ -145,14 +135,22 @@ class Played:
         if self._stop is not None:
             self._stop.clear()
 
-    def finish(self) -> End:
+    def finish(self, successor: Worker) -> End:
         """Say what is still to be said from outside, and wait for the end."""
         system, name = self._system, self.point.name
         end = self._combination.end_of(self.point)
+        if name == "after_park" and self._combination.is_redelivered:
+            # It was not acked. This delivery, its second, comes to nothing.
+            wait_for(
+                lambda: system.count("delivered", self.id) == 2, what="the message to come again"
+            )
         if self.point.at_death.state != states.SUCCESS and end.state == states.SUCCESS:
             parked = system.wait_attempt(self.id, self.point.at_death.attempt)
             system.external.signal_succeeded(parked, name, attempt=parked.attempt)
         job = system.wait_settled(self.id)
+        if name == "told" and self._combination.acks == "late_once":
+            # The resume that was not acked came again, and Celery did not call the task.
+            successor.wait_for_log(f"[{self.id}] Task already completed successfully.")
         if end.state == states.SUCCESS:
             assert self.result.get(timeout=30) == name
             wait_for(
@@ -186,8 +184,8 @@ def play(combination: Combination, system: System) -> Mapping[str, Seen]:
             assert [one.look() for one in played] == before
         for one in played:
             one.clear()
-        stack.enter_context(make_successor(combination, system))
-        ends = [one.finish() for one in played]
+        successor = stack.enter_context(make_successor(combination, system))
+        ends = [one.finish(successor) for one in played]
         check_that_nothing_is_left(system)
     return {
         one.point.name: Seen(at_death, end)
@@ -218,11 +216,6 @@ def make_successor(combination: Combination, system: System) -> Worker:
     return Worker(APP, env=env, concurrency=2, queues=queues)
 
 
-def with_conf(system: System, **conf: object) -> dict[str, str]:
-    """The system's environment for a process with settings of its own."""
-    return {**system.env, "CONF": json.dumps(conf)}
-
-
 def kill(combination: Combination, workers: list[Worker]) -> None:
     """SIGKILL; on return the dead are gone."""
     if combination.dies == "whole":
@@ -232,10 +225,3 @@ def kill(combination: Combination, workers: list[Worker]) -> None:
     (worker,) = workers
     for child in worker.children():
         os.kill(child, signal.SIGKILL)
-
-
-def check_that_nothing_is_left(system: System) -> None:
-    """No job is owed, or waits for the sweep."""
-    open_or_owed = [job.id for job in system.find_all() if not job.settled]
-    assert open_or_owed == []
-    assert system.external.sweep() == 0

@@ -66,6 +66,8 @@ POINTS = (
         AtDeath("SUCCESS", owed=True, claimed=True, backend="SUCCESS", published=1),
     ),
 )
+
+
 @dataclass(frozen=True)
 class Combination:
     """A worker, and who of it dies.
