@@ -11,13 +11,16 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from celery import _state
 from celery import states as celery_states
 from celery.backends.redis import RedisBackend
 from celery.exceptions import Reject
 from kombu.exceptions import EncodeError
 
+from .begin import begin
 from .broker import telling
-from .delivery import Delivery, delivery_of
+from .delivery import Delivery, Superseded, delivery_of
+from .installation import installation_of
 
 logger = logging.getLogger("celery_external")
 
@@ -84,7 +87,7 @@ class SettlingBackend:
         state: str = celery_states.FAILURE,
     ) -> None:
         """Store a failure and call the errbacks, if it is this job's; then it is settled."""
-        delivery = delivery_of(request)
+        delivery = delivery_of(request) or self._begin_late(request, exc)
         if delivery is not None and not delivery.may_fail_with(exc):
             raise self._undelivered(delivery, exc) from exc
         try:
@@ -116,6 +119,24 @@ class SettlingBackend:
             if delivery is None:
                 raise
             raise self._undelivered(delivery, problem) from problem
+
+    def _begin_late(self, request: Any, exc: BaseException) -> Delivery | None:
+        """``before_start`` or a ``__call__`` raised before ``run``: still the row decides.
+
+        A trigger that was not reached has failed; an outcome stays owed.
+        """
+        task = _state.get_current_task()
+        if task is None or request is None or task.request is not request or request.is_eager:
+            return None
+        delivery = Delivery(installation_of(task.app), task, request)
+        request.external = delivery
+        try:
+            begin(delivery)
+        except Superseded as superseded:
+            raise Undelivered(superseded) from exc
+        if delivery.kind is not None:
+            raise self._undelivered(delivery, exc) from exc
+        return delivery
 
     def _refuse_claimed_chord(self, request: Any) -> None:
         """See that Celery will take notice of a chord's member that comes once more.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from uuid import uuid4
 
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
 from . import message, payload, signals, states
@@ -193,7 +193,7 @@ class Delivery:
             return self._try(lambda: self.decide_own(self._failure(exc)))
         if self.kind not in {states.SUCCEEDED, states.CONTINUED}:
             return True
-        if isinstance(exc, (OperationalError, OSError)):
+        if isinstance(exc, (OperationalError, OSError, SoftTimeLimitExceeded)):
             return False
         # The next step refuses the result, or its arguments: that will not change by itself.
         return self._try(lambda: self._overrule(exc))
