@@ -75,11 +75,23 @@ def played(make_own_system: Callable[..., System]) -> Callable[[Combination], Pl
 @pytest.fixture(
     scope="session", params=[("Valkey", "SQLite"), ("RabbitMQ", "PostgreSQL")], ids="-".join
 )
-def station(
+def station_and_worker(
     request: pytest.FixtureRequest, make_own_system: Callable[..., System]
-) -> Iterator[System]:
+) -> Iterator[tuple[System, Worker]]:
     """A worker that lives on while others die. It does not sweep: see :func:`sweeping`."""
-    options = {"broker_transport_options": CONFIRM}
-    with closing(make_own_system(*request.param, **SWEEPING, **options)) as system:
-        with Worker(APP, env=with_conf(system, **GRACE)):
-            yield system
+    made = make_own_system(*request.param, **SWEEPING, broker_transport_options=CONFIRM)
+    worker = Worker(APP, env=with_conf(made, **GRACE), concurrency=2)
+    with closing(made) as system, worker:
+        yield system, worker
+
+
+@pytest.fixture
+def station(station_and_worker: tuple[System, Worker]) -> System:
+    """The system of that worker."""
+    return station_and_worker[0]
+
+
+@pytest.fixture
+def station_worker(station_and_worker: tuple[System, Worker]) -> Worker:
+    """And the worker itself, whose children may be killed."""
+    return station_and_worker[1]

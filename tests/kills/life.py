@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from celery import chain
 
@@ -58,6 +59,11 @@ def wait_for_owed(system: System, job_ids: Sequence[str], number: int) -> list[s
     return wait_for(look, what=f"{number} jobs to be owed")[0]
 
 
+def backend_state(system: System, task_id: str) -> str:
+    """What the result backend says."""
+    return str(system.app.AsyncResult(task_id).state)
+
+
 def deliveries(system: System, task_id: str) -> int:
     """How often a worker was given the task."""
     return system.count("delivered", task_id)
@@ -66,8 +72,7 @@ def deliveries(system: System, task_id: str) -> int:
 def park(system: System, **options: float) -> tuple[str, str]:
     """A parked job, and the step after it."""
     step = system.task("ask").s().set(**options).on_error(system.task("on_error").s())
-    result = chain(step, system.task("echo").s()).apply_async()
-    assert result.parent is not None
+    result: Any = chain(step, system.task("echo").s()).apply_async()
     system.wait_parked(result.parent)
     return result.parent.id, result.id
 
@@ -99,11 +104,11 @@ def killed_at_the_gate(
     nth: int = 1,
 ) -> Iterator[None]:
     """A process, made from its environment, that is killed as it sends the marker."""
-    with Gate(system.env["BROKER_URL"], marker, nth) as gate:
-        with make({**system.env, "BROKER_URL": gate.url}) as process:
-            gate.wait()
-            kill_now(process)
-            yield
+    gate = Gate(system.env["BROKER_URL"], marker, nth)
+    with gate, make({**system.env, "BROKER_URL": gate.url}) as process:
+        gate.wait()
+        kill_now(process)
+        yield
 
 
 def kill_now(process: Process) -> None:

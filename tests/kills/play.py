@@ -18,6 +18,7 @@ from tests.kills.life import (
     CONFIRM,
     GRACE,
     SWEEPING,
+    backend_state,
     check_that_nothing_is_left,
     row_of,
     with_conf,
@@ -58,8 +59,8 @@ class Played:
         name = point.name
         arguments = ("succeeded", name) if point.task == "know" else (name,)
         step = system.task(point.task).s(*arguments).set(queue=name)
-        if combination.end_of(point).state == states.FAILURE and combination.dies == "whole":
-            # Nobody is there to see it: time tells.
+        if combination.end_of(point).state == states.FAILURE:
+            # Where nobody is there to see it, time tells.
             step.set(trigger_timeout=1)
         step.on_error(system.task("on_error").s())
         after = system.task("echo").s().set(queue=f"next-{name}")
@@ -70,46 +71,46 @@ class Played:
 
     def start(self) -> None:
         """Send it, where nobody takes it yet."""
-        name = self.point.name
-        if name not in {"in_trigger", "signalled_in_trigger", "before_park", "retried"}:
+        name, place = self.point.name, self.point.place
+        if place not in {"in_trigger", "signalled_in_trigger", "before_park", "retried"}:
             self._system.write(f"go-{name}")
-        if name == "after_park":
+        if place == "after_park":
             self._stop = FileStop(self._system, "parked", self.id)
-        elif name == "decided":
+        elif place == "decided":
             self._stop = FileStop(self._system, "publish", self.id)
         self.result: Any = chain(self._step, self._after).apply_async()
-        if name == "before_started":
+        if place == "before_started":
             self._stop = stop_at(self._system, TAKE, self.id)
 
     def bring(self, gate: Gate) -> None:
         """See it to its point."""
-        system, name = self._system, self.point.name
-        if name in {"in_trigger", "signalled_in_trigger", "before_park", "retried"}:
+        system, name, place = self._system, self.point.name, self.point.place
+        if place in {"in_trigger", "signalled_in_trigger", "before_park", "retried"}:
             wait_for(lambda: name in system.lines("started"), what=f"{name} to start")
-        if name == "signalled_in_trigger":
+        if place == "signalled_in_trigger":
             receipt = system.external.signal_succeeded(self.id, name)
             assert (receipt.early, receipt.sent) == (True, False)
-        elif name == "before_park":
+        elif place == "before_park":
             self._stop = stop_at(system, PARK, self.id)
             system.write(f"go-{name}")
-        elif name == "retried":
+        elif place == "retried":
             system.write(f"go-{name}")
             gate.wait()
-        elif name in {"claimed", "published", "told"}:
+        elif place in {"claimed", "published", "told"}:
             system.wait_parked(self.id)
             self._bring_resume()
         if self._stop is not None:
             self._stop.wait()
 
     def _bring_resume(self) -> None:
-        system, name = self._system, self.point.name
+        system, name, place = self._system, self.point.name, self.point.place
         before = FileStop(system, "publish", self.id)
         system.external.signal_succeeded(self.id, name)
         before.wait()
-        if name == "claimed":
+        if place == "claimed":
             self._stop = before
             return
-        if name == "published":
+        if place == "published":
             self._stop = FileStop(system, "published", self.id)
         else:
             self._stop = stop_at(system, SETTLE, self.id)
@@ -125,7 +126,7 @@ class Played:
             owed=row["kind"] is not None and row["wake_at"] is not None,
             claimed=row["claim"] is not None,
             attempt=row["attempt"],
-            backend=self._system.app.AsyncResult(self.id).state,
+            backend=backend_state(self._system, self.id),
             published=self._system.queue_length(f"next-{self.point.name}"),
         )
 
@@ -133,7 +134,7 @@ class Played:
         """Nothing stops at the point any more."""
         self._system.write(f"go-{self.point.name}")
         if self._stop is not None:
-            self._stop.clear()
+            self._stop.clear(is_outlived=self.point.is_outlived)
 
     def finish(self, successor: Worker) -> End:
         """Say what is still to be said from outside, and wait for the end."""
@@ -159,10 +160,11 @@ class Played:
             )
         return End(
             job.state,
-            system.app.AsyncResult(self.id).state,
-            triggers=system.count("started", name),
+            backend_state(system, self.id),
+            triggers=system.lines("started").count(name),
             next_steps=system.count("delivered", self.result.id),
             errbacks=system.count("errbacks", self.id),
+            reason="" if self.point.is_outlived else (job.reason or "").partition(":")[0],
         )
 
 

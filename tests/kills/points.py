@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class End:
     triggers: int = 1
     next_steps: int = 1
     errbacks: int = 0
+    reason: str = ""
+
+
+_OUTLIVED = "_outlived"
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,21 @@ class Point:
         name: Also the queue that its job goes through.
         task: What the job is.
         at_death: What is to be seen while the process is there, and after its death.
+        is_outlived: PostgreSQL executes the statement that the process stopped in after its death.
     """
 
     name: str
     task: str
     at_death: AtDeath
+    is_outlived: bool = False
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def place(self) -> str:
+        """The name, without what happens after the death."""
+        return self.name.removesuffix(_OUTLIVED)
 
 
 POINTS = (
@@ -68,6 +79,24 @@ POINTS = (
 )
 
 
+#: The trigger counts as lost: the main process has seen it, or time has told.
+LOST = End(
+    "FAILURE",
+    "FAILURE",
+    next_steps=0,
+    errbacks=1,
+    reason="The process that ran the trigger is gone",
+)
+LATE = replace(LOST, reason="The trigger did not end within its trigger timeout")
+
+#: The same, where the server outlives its client.
+OUTLIVED = tuple(
+    replace(point, name=point.name + _OUTLIVED, is_outlived=True)
+    for point in POINTS
+    if point.name in {"before_started", "before_park", "told"}
+)
+
+
 @dataclass(frozen=True)
 class Combination:
     """A worker, and who of it dies.
@@ -89,7 +118,7 @@ class Combination:
     points: tuple[Point, ...] = field(default=POINTS, repr=False)
 
     def __str__(self) -> str:
-        return "-".join((self.dies, self.pool, self.acks, self.broker, self.table)).lower()
+        return f"{self.dies}-{self.pool}-{self.acks}-{self.broker}-{self.table}".lower()
 
     @property
     def is_redelivered(self) -> bool:
@@ -112,13 +141,18 @@ class Combination:
 
     def end_of(self, point: Point) -> End:
         """How the job of a point ends."""
+        if point.place in {"published", "told"}:
+            return End(next_steps=1 if point.is_outlived else 2)
+        if point.place == "decided":
+            return End(triggers=0)
+        if point.name == "before_started_outlived" and not self.is_redelivered:
+            # The row says STARTED, nobody has started anything, and who comes first says so.
+            return replace(LOST, triggers=0, reason="")
         if point.name in {"in_trigger", "before_park"}:
             if self.is_redelivered:
                 return End(triggers=2)
-            return End("FAILURE", "FAILURE", next_steps=0, errbacks=1)
-        if point.name in {"published", "told"}:
-            return End(next_steps=2)
-        return End(triggers=0) if point.name == "decided" else End()
+            return LOST if self.dies == "children" else LATE
+        return End()
 
 
 def _named(*names: str) -> tuple[Point, ...]:
@@ -133,10 +167,10 @@ THREADS_ON_SQLITE = tuple(p for p in POINTS if p.name not in {"before_started", 
 
 #: Pools, acks, brokers and databases in pairs, each with every point that it can be at.
 COMBINATIONS = (
-    Combination("whole", "prefork", "late", "Valkey", "PostgreSQL"),
+    Combination("whole", "prefork", "late", "Valkey", "PostgreSQL", POINTS + OUTLIVED),
     Combination("whole", "prefork", "early", "RabbitMQ", "SQLite"),
     Combination("children", "prefork", "late", "RabbitMQ", "SQLite"),
-    Combination("children", "prefork", "early", "Valkey", "PostgreSQL"),
+    Combination("children", "prefork", "early", "Valkey", "PostgreSQL", POINTS + OUTLIVED),
     Combination("children", "prefork", "late_requeued", "Valkey", "SQLite"),
     Combination("whole", "threads", "late_once", "Valkey", "SQLite", THREADS_ON_SQLITE),
     Combination("whole", "threads", "early", "RabbitMQ", "PostgreSQL"),

@@ -13,6 +13,7 @@ import pytest
 
 from celery_external import states
 from tests.kills.life import (
+    backend_state,
     check_that_nothing_is_left,
     deliveries,
     is_owed,
@@ -62,13 +63,13 @@ def test_a_caller_is_killed_between_commit_and_send(station: System, caller: Cal
         assert (row["sends"], row["claim"]) == (0, None)
         assert is_owed(station, job_id) is not caller.is_open
         assert deliveries(station, job_id) == 1
-        assert station.app.AsyncResult(job_id).state == states.PARKED
+        assert backend_state(station, job_id) == states.PARKED
     with sweeping(station):
         if caller.is_open:
             job = station.wait_attempt(job_id, caller.attempt)
             station.external.signal_succeeded(job, "again")
         job = station.wait_settled(job_id)
-    assert station.app.AsyncResult(job_id).state == caller.ends
+    assert backend_state(station, job_id) == caller.ends
     if caller.ends == states.SUCCESS:
         station.app.AsyncResult(next_id).get(timeout=30)
     else:
@@ -110,7 +111,7 @@ def test_a_signaller_of_many_is_killed_between_its_sends(station: System, sent: 
             job = station.wait_settled(job_id)
             assert job.sends == (1 if job_id in owed else 0)
             assert station.app.AsyncResult(next_id).get(timeout=30) == "succeed_many"
-            assert station.app.AsyncResult(job_id).state == states.SUCCESS
+            assert backend_state(station, job_id) == states.SUCCESS
             assert deliveries(station, next_id) == 1
             assert deliveries(station, job_id) == 2
     check_that_nothing_is_left(station)

@@ -10,6 +10,7 @@ import pytest
 from celery_external import states
 from tests.kills.life import (
     APP,
+    backend_state,
     check_that_nothing_is_left,
     deliveries,
     is_owed,
@@ -49,7 +50,7 @@ def check_that_all_time_out(system: System, job_ids: Sequence[str]) -> None:
         job = system.wait_settled(job_id)
         assert (job.state, job.kind) == (states.FAILURE, "timed_out")
         assert [entry.event for entry in job.history] == ["timed_out"]
-        assert system.app.AsyncResult(job_id).state == states.FAILURE
+        assert backend_state(system, job_id) == states.FAILURE
         assert system.count("errbacks", job_id) == 1
         assert deliveries(system, job_id) == 2
     check_that_nothing_is_left(system)
