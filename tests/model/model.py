@@ -3,7 +3,7 @@
 Written from DESIGN.md and docs/states.md, not from the package, and without looking at it.
 """
 
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001 - names that fit on three lines
 
 import itertools
 from typing import Any
