@@ -44,10 +44,10 @@ VISIBILITY = {
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of one job."""
+    """What was seen of one job; in place of an end, why there was none."""
 
     at_death: AtDeath
-    end: End
+    end: End | Exception
 
 
 class Played:
@@ -161,6 +161,13 @@ class Played:
         if self._stop is not None:
             self._stop.clear(is_outlived=self.point.is_outlived)
 
+    def try_to_finish(self, successor: Worker) -> End | Exception:
+        """As :meth:`finish`; what goes wrong is this job's alone."""
+        try:
+            return self.finish(successor)
+        except Exception as exc:  # noqa: BLE001 - raised again by the point's test
+            return exc
+
     def finish(self, successor: Worker) -> End:
         """Say what is still to be said from outside, and wait for the end."""
         system, name = self._system, self.point.name
@@ -216,12 +223,13 @@ def play(combination: Combination, system: System) -> Mapping[str, Seen]:
         for one in played:
             one.clear()
         successor = stack.enter_context(make_successor(combination, system))
-        ends = [one.finish(successor) for one in played]
-        check_that_nothing_is_left(system)
-    return {
-        one.point.name: Seen(at_death, end)
-        for one, at_death, end in zip(played, before, ends, strict=True)
-    }
+        seen = {
+            one.point.name: Seen(at_death, one.try_to_finish(successor))
+            for one, at_death in zip(played, before, strict=True)
+        }
+        if not any(isinstance(one.end, Exception) for one in seen.values()):
+            check_that_nothing_is_left(system)
+    return seen
 
 
 def make_workers(combination: Combination, system: System, gate: Gate) -> list[Worker]:
