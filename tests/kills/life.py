@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from celery_external.store import read
 from celery_external.store.database import Row
 from celery_external.sweep import Sweeper
 from tests.kills.gate import Gate
-from tests.processes import Process
+from tests.processes import Process, Worker, is_running
 from tests.systems import System
 from tests.waiting import wait_for
 
@@ -116,3 +117,13 @@ def kill_now(process: Process) -> None:
     assert process.returncode is None
     process.kill()
     assert process.returncode == -signal.SIGKILL
+
+
+def kill_children(worker: Worker) -> None:
+    """SIGKILL the processes of a worker's pool, and not the worker; they are gone on return."""
+    children = worker.children()
+    assert children
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    wait_for(lambda: not any(is_running(child) for child in children), what="the children to end")
+    assert worker.returncode is None

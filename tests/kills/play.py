@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +19,8 @@ from tests.kills.life import (
     backend_state,
     check_that_nothing_is_left,
     deliveries,
+    kill_children,
+    kill_now,
     row_of,
     with_conf,
 )
@@ -257,10 +257,8 @@ def make_successor(combination: Combination, system: System) -> Worker:
 
 def kill(combination: Combination, workers: list[Worker]) -> None:
     """SIGKILL; on return the dead are gone."""
-    if combination.dies == "whole":
-        for worker in workers:
-            worker.kill()
-        return
-    (worker,) = workers
-    for child in worker.children():
-        os.kill(child, signal.SIGKILL)
+    for worker in workers:
+        if combination.dies == "whole":
+            kill_now(worker)
+        else:
+            kill_children(worker)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import Any
 
 from celery import chord
@@ -14,6 +12,7 @@ from tests.kills.life import (
     check_that_nothing_is_left,
     deliveries,
     is_owed,
+    kill_children,
     row_of,
     sweeping,
 )
@@ -80,8 +79,7 @@ def test_a_child_is_killed_around_the_end_of_a_chord(
     assert [backend_state(station, job_id) for job_id in victims] == [states.SUCCESS] * 3
     assert started.result.get(timeout=30) == ["started", "started"]
     assert [deliveries(station, one.result.id) for one in (counted, starting)] == [0, 0]
-    for child in station_worker.children():
-        os.kill(child, signal.SIGKILL)
+    kill_children(station_worker)
     for stop in stops:
         stop.clear()
     with sweeping(station):

@@ -73,6 +73,7 @@ def test_the_sweep_is_killed_before_it_commits(station: System) -> None:
     for job_id in job_ids:
         job = station.get(job_id)
         assert (job.state, job.history) == (states.PARKED, ())
+        assert backend_state(station, job_id) == states.PARKED
     with sweeping(station):
         check_that_all_time_out(station, job_ids)
 
@@ -86,6 +87,7 @@ def test_the_sweep_is_killed_between_its_sends(station: System, sent: int) -> No
             row = row_of(station, job_id)
             assert (row["state"], row["kind"], row["sends"]) == ("FAILURE", "timed_out", 0)
             assert deliveries(station, job_id) == (1 if job_id in owed else 2)
+        assert {backend_state(station, job_id) for job_id in owed} == {states.PARKED}
     with sweeping(station):
         check_that_all_time_out(station, job_ids)
     assert [station.get(job_id).sends for job_id in job_ids] == [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import Any
 
 from celery import chain
@@ -14,6 +12,7 @@ from tests.kills.life import (
     check_that_nothing_is_left,
     deliveries,
     is_owed,
+    kill_children,
     row_of,
     sweeping,
 )
@@ -37,8 +36,8 @@ def test_a_child_is_killed_while_a_timeout_is_answered(
     rows = [row_of(station, job_id) for job_id in job_ids]
     assert [row["answer"] for row in rows] == [None, "succeeded"]
     assert all(row["claim"] and is_owed(station, row["id"]) for row in rows)
-    for child in station_worker.children():
-        os.kill(child, signal.SIGKILL)
+    assert {backend_state(station, job_id) for job_id in job_ids} == {states.PARKED}
+    kill_children(station_worker)
     stop.clear()
     station.write("go-hold")
     with sweeping(station):

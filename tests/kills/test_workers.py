@@ -12,6 +12,7 @@ from tests.kills.points import COMBINATIONS, POINTS, Combination, Point
 CASES = [(combination, point) for combination in COMBINATIONS for point in combination.points]
 
 
+@pytest.mark.timeout(300)  # the first test of a combination plays all of its points
 @pytest.mark.parametrize(("combination", "point"), CASES, ids=str)
 def test_a_worker_is_killed(
     played: Callable[[Combination], Mapping[str, Seen]], combination: Combination, point: Point
