@@ -76,7 +76,7 @@ def read(tasks: Any) -> None:
     for name, ((result_id, _parent), _members) in json.loads(STARTED.read_text()).items():
         make = made["saved" if name.startswith("saved") else "chord"]
         try:
-            found[name] = make(result_id).get(timeout=10)
+            found[name] = make(result_id).get(timeout=8)
         except Exception as exc:  # noqa: BLE001 - each canvas is looked at
             found[name] = repr(exc)
     READ.write_text(json.dumps(found))

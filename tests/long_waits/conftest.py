@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import time
@@ -16,6 +17,7 @@ from celery_external import Job
 from celery_external.canvas import ids_in
 from tests.long_waits.memories import EXPIRES, Keys, Memory, Tables
 from tests.processes import Process, Worker
+from tests.servers import Valkey
 from tests.systems import TASKS, System
 from tests.waiting import wait_for
 
@@ -132,6 +134,14 @@ class Stage:
             )
 
         wait_for(look, what="the expiry")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _let_results_go(valkey: Valkey) -> Iterator[None]:
+    """A result tells its server when it goes: not after that has gone."""
+    del valkey  # outlives this
+    yield
+    gc.collect()
 
 
 def run_client(action: str, env: dict[str, str]) -> None:

@@ -61,16 +61,16 @@ def member_of_a_chord_with_a_group_behind(ask: Any, collect: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "serializer"),
     [
-        member,
-        first_step,
-        member_of_an_inner_chord,
-        member_of_a_chord_in_a_chain,
-        member_of_a_chord_with_a_group_behind,
+        (member, "json"),
+        (first_step, "json"),
+        (first_step, "pickle"),
+        (member_of_an_inner_chord, "json"),
+        (member_of_a_chord_in_a_chain, "json"),
+        (member_of_a_chord_with_a_group_behind, "json"),
     ],
 )
-@pytest.mark.parametrize("serializer", ["json", "pickle"])
 def test_all_groups_that_wait_for_a_job_are_kept(
     make_system: Callable[..., System],
     redis: Redis,
