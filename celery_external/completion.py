@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from kombu.exceptions import ContentDisallowed, DecodeError
+
 from . import message, payload, signals, states
 from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
 from .job import Failed, Receipt, Succeeded
@@ -193,9 +195,14 @@ def _says_the_same(installation: Installation, row: Row, encoded: Row) -> bool:
         return True
     if encoded["kind"] == states.FAILED and row["reason"] != encoded["reason"]:
         return False
-    app = installation.app
-    said = payload.load(app, row["outcome"], row["outcome_type"])
-    return bool(said == payload.load(app, encoded["outcome"], encoded["outcome_type"]))
+    app, columns = installation.app, ("outcome", "outcome_type")
+    kept, said = ([columns_of[name] for name in columns] for columns_of in (row, encoded))
+    if kept == said:
+        return True
+    try:
+        return bool(payload.load(app, *kept) == payload.load(app, *said))
+    except (ContentDisallowed, DecodeError):
+        return False  # what this app cannot read was said by another
 
 
 def refuse(
