@@ -58,6 +58,7 @@ def _return_or_raise(delivery: Delivery) -> Any:
             kept = payload.load(app, row["outcome"], row["outcome_type"])
             return _send_replacement(delivery, app.signature(kept))
         case kind:
+            logger.error("Job %s: this version knows no outcome %r", delivery.job_id, kind)
             raise Superseded(f"this version knows no outcome {kind!r}")
 
 
