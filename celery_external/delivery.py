@@ -250,7 +250,7 @@ class Delivery:
 
     def settle(self) -> None:
         """Celery has been told."""
-        if self.finished:
+        if self.finished or not self.row:
             return
         self.finished = True
         try:
