@@ -218,7 +218,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(number=numbers, back=st.sampled_from([0, 0, 1, 2]))
     def redeliver(self, number: int, back: int) -> None:
-        job = self._job(number, OPEN)
+        job = self._job(number, lambda job: job.state == "STARTED" and job.kind is None)
         self._deliver(job, job.model.attempt - back, redelivered=True)
 
     @precondition(lambda self: any(job.model.attempt > 1 for job in self.jobs))
