@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from random import SystemRandom
 
@@ -16,7 +17,7 @@ COMBINATIONS = (
     Combination("valkey", "sqlite"),
 )
 #: Jobs in calm, before and while memory is looked at.
-CALM = 500
+CALM = 300
 
 
 def say(text: str) -> None:
@@ -26,6 +27,8 @@ def say(text: str) -> None:
 
 def main(minutes: str, seed: str | None = None) -> int:
     """Divide the minutes of chaos among the combinations; a seed repeats an order."""
+    # However it ends, servers and processes end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     first_seed = int(seed) if seed else SystemRandom().randrange(10**6)
     say(f"{minutes} minutes of chaos on {os.cpu_count()} cores, seed {first_seed}")
     results = []

@@ -17,15 +17,17 @@ from tests.soak.world import World
 #: How often each card is in the deck; each server comes twice.
 DECK = {
     "pool child": 6,
-    "worker": 2,
-    "worker's main process": 2,
+    "worker": 1,
+    "worker's main process": 1,
     "beat": 1,
     "starter": 2,
     "signaller": 2,
 }
-#: Seconds between two events, and for which what was killed is gone, at the least and most.
-GAP = (0.1, 0.9)
+#: Seconds for which what was killed is gone, at the least and most.
 GONE = (0.1, 1.5)
+#: Between two events some steps run, or the seconds pass: there is no chaos where nothing works.
+STEPS, GAP = 20, 4.0
+BYTES_OF_STEP = 100
 
 
 class Chaos:
@@ -49,8 +51,15 @@ class Chaos:
                     self._play(next(self._cards), gone)
                 time.sleep(self._rng.uniform(*GONE))
             self._world.hold_back()
-            time.sleep(self._rng.uniform(*GAP))
+            self._let_work(end)
         return self._killed
+
+    def _let_work(self, end: float) -> None:
+        notes = self._world.notes
+        enough = notes.size("ran") + self._rng.uniform(0, STEPS) * BYTES_OF_STEP
+        until = min(end, time.monotonic() + GAP)
+        while notes.size("ran") < enough and time.monotonic() < until:
+            time.sleep(0.02)
 
     def _draw(self) -> Iterator[str]:
         while True:
