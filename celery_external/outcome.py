@@ -58,6 +58,7 @@ def _return_or_raise(delivery: Delivery) -> Any:
             kept = payload.load(app, row["outcome"], row["outcome_type"])
             return _send_replacement(delivery, _prepare(delivery, kept))
         case kind:
+            logger.error("Job %s: this version knows no outcome %r", delivery.job_id, kind)
             raise Superseded(f"this version knows no outcome {kind!r}")
 
 
@@ -123,7 +124,8 @@ def replace(delivery: Delivery, sig: Any) -> Any:
         return Succeeded(delivery.hooks.send_replacement(sig))
     if delivery.decide_own(_continuation(delivery, sig)):
         return _send_replacement(delivery, sig)
-    return hand_on_early_outcome(delivery)
+    # The trigger ends here, and after it whoever may hand the outcome on.
+    raise Superseded("it was completed while its trigger ran")
 
 
 def _continuation(delivery: Delivery, sig: Any) -> Row:
