@@ -42,9 +42,11 @@ class Soak:
             yield f"{number:8} killed or stopped: {name}"
         if self.ledger is not None:
             yield from self.ledger.lines()
-        yield f"{len(self.left):8} leaks; during {self.calm_jobs} jobs in calm a process grew by"
-        yield f"         at most {self.grown.mebibytes} MiB, {self.grown.objects} objects, "
-        yield f"         {self.grown.files} files, {self.grown.threads} threads"
+        yield f"{len(self.left):8} leaks"
+        if self.calm_jobs:
+            yield f"{self.calm_jobs:8} jobs in calm, in which a process grew by at most"
+            yield f"         {self.grown.mebibytes} MiB and {self.grown.objects} objects,"
+            yield f"         {self.grown.files} files, {self.grown.threads} threads"
         yield from (f"FAULT    {fault}" for fault in self.faults)
 
 
