@@ -108,11 +108,8 @@ def watch_growth(world: World, done: Soak, calm: int, patience: float) -> None:
 
 def find_leaks(world: World, done: Soak) -> None:
     """What must not be there when nothing is left to do."""
-    leaks.ask_processes(world)
-    done.left += leaks.find_open_transactions(world)
-    for signaller in world.signallers:
-        signaller.stop()
     done.left += leaks.find_connections(world)
+    done.left += leaks.find_open_transactions(world)
     done.left += leaks.find_keys(world)
     for process in world.processes:
         process.kill()
