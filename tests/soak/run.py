@@ -42,9 +42,11 @@ class Soak:
             yield f"{number:8} killed or stopped: {name}"
         if self.ledger is not None:
             yield from self.ledger.lines()
-        yield f"{len(self.left):8} leaks; during {self.calm_jobs} jobs in calm a process grew by"
-        yield f"         at most {self.grown.mebibytes} MiB, {self.grown.objects} objects, "
-        yield f"         {self.grown.files} files, {self.grown.threads} threads"
+        yield f"{len(self.left):8} leaks"
+        if self.calm_jobs:
+            yield f"{self.calm_jobs:8} jobs in calm, in which a process grew by at most"
+            yield f"         {self.grown.mebibytes} MiB and {self.grown.objects} objects,"
+            yield f"         {self.grown.files} files, {self.grown.threads} threads"
         yield from (f"FAULT    {fault}" for fault in self.faults)
 
 
@@ -106,11 +108,8 @@ def watch_growth(world: World, done: Soak, calm: int, patience: float) -> None:
 
 def find_leaks(world: World, done: Soak) -> None:
     """What must not be there when nothing is left to do."""
-    leaks.ask_processes(world)
-    done.left += leaks.find_open_transactions(world)
-    for signaller in world.signallers:
-        signaller.stop()
     done.left += leaks.find_connections(world)
+    done.left += leaks.find_open_transactions(world)
     done.left += leaks.find_keys(world)
     for process in world.processes:
         process.kill()
