@@ -14,7 +14,6 @@ from typing import Any
 
 from celery import _state
 from celery import states as celery_states
-from celery.backends.redis import RedisBackend
 from celery.exceptions import Reject
 from kombu.exceptions import EncodeError
 
@@ -22,6 +21,7 @@ from .begin import begin
 from .broker import telling
 from .delivery import Delivery, Superseded, delivery_of
 from .installation import installation_of
+from .keepers import is_redis
 from .parts import counted_once
 
 logger = logging.getLogger("celery_external")
@@ -147,7 +147,7 @@ class SettlingBackend:
         On Redis it does nothing for a part that it has, while somebody has the chord's claim. That
         worker may be gone, and the claim runs out without anybody looking.
         """
-        if not isinstance(self._backend, RedisBackend):
+        if not is_redis(self._backend):
             return
         client, key = self._backend.client, self._backend.get_key_for_group
         for group_id, task_id, index in _parts_of(request):
@@ -162,7 +162,7 @@ class SettlingBackend:
         It stores that the chain's last step has failed and then returns its part; where it finds
         the one, it takes the other for done. A worker may have been killed between them.
         """
-        if isinstance(self._backend, RedisBackend):
+        if is_redis(self._backend):
             for _, task_id, _ in _parts_of(request):
                 if task_id != request.id:
                     self._backend.delete(self._backend.get_key_for_task(task_id))
