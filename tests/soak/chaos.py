@@ -26,7 +26,7 @@ DECK = {
 #: Seconds for which what was killed is gone, at the least and most.
 GONE = (0.1, 1.5)
 #: Between two events some steps run, or the seconds pass: there is no chaos where nothing works.
-STEPS, GAP = 20, 4.0
+STEPS, GAP = 20, 2.0
 BYTES_OF_STEP = 100
 
 

@@ -11,6 +11,7 @@ from tests.soak import leaks
 from tests.soak.chaos import Chaos
 from tests.soak.ledger import Ledger
 from tests.soak.world import Combination, World
+from tests.waiting import wait_for
 
 #: In calm, a process may grow by this, caches warm: less than a byte a job would be none.
 MOST = leaks.Size(mebibytes=8, files=3, threads=1, objects=2000)
@@ -109,6 +110,9 @@ def watch_growth(world: World, done: Soak, calm: int, patience: float) -> None:
 def find_leaks(world: World, done: Soak) -> None:
     """What must not be there when nothing is left to do."""
     done.left += leaks.find_connections(world)
+    # It would have the next sweep on its way just now.
+    world.beat.kill()
+    wait_for(lambda: world.count_messages() == 0, what="the last sweep to end")
     done.left += leaks.find_open_transactions(world)
     done.left += leaks.find_keys(world)
     for process in world.processes:
