@@ -132,7 +132,7 @@ class SettlingBackend:
         if task is None or request is None or task.request is not request or request.is_eager:
             return None
         delivery = Delivery(installation_of(task.app), task, request)
-        request.external = delivery
+        request.external = delivery  # type: ignore[attr-defined]
         try:
             begin(delivery)
         except Superseded as superseded:

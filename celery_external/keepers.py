@@ -50,7 +50,7 @@ def keeper_of(backend: Any) -> Keeper | None:
 
 
 def is_redis(backend: Any) -> bool:
-    """Whether it is Celery's for Redis; by name, for that module cannot be imported without redis."""
+    """Whether it is Celery's for Redis; by name, for its module needs redis to be imported."""
     names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(backend).__mro__)
     return "celery.backends.redis.RedisBackend" in names
 
