@@ -85,6 +85,7 @@ def soak(
         tell(f"chaos is over, {world.count_unfinished()} jobs are open or owed")
         world.drain(patience)
         tell(f"all of {world.count_jobs()} jobs are settled")
+        world.renew_workers()
         if calm:
             watch_growth(world, done, calm, patience)
             tell(f"{2 * calm} jobs in calm")
