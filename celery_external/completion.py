@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from . import message, payload, signals, states
-from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
+from .errors import (
+    ExternalError,
+    JobAlreadyCompletedError,
+    ResultInvalidError,
+    StaleAttemptError,
+)
 from .job import Failed, Receipt, Succeeded
 from .naming import (
     JobLike,
@@ -18,7 +23,8 @@ from .naming import (
     known_id,
     require_row,
 )
-from .store import decisions, noted
+from .result_type import ResultType, check_outcome, result_types
+from .store import decisions, noted, read
 from .view import job_from
 
 if TYPE_CHECKING:
@@ -47,8 +53,15 @@ def signal(
     reason: str | None = None,
 ) -> Receipt:
     """Record the outside world's word on a job and have Celery go on."""
-    encoded = payload.encode_outcome(installation.app, outcome, note=check_note("reason", reason))
-    return _decide(installation, job, encoded, attempt=attempt, by=by)
+    note = check_note("reason", reason)
+
+    def encode(job_id: str) -> tuple[Row, int | None]:
+        checked, for_attempt = _check_result(
+            installation, job_id, outcome, attempt=attempt, by=by, note=note
+        )
+        return payload.encode_outcome(installation.app, checked, note=note), for_attempt
+
+    return _decide(installation, job, encode, attempt=attempt, by=by)
 
 
 def cancel(
@@ -62,28 +75,30 @@ def cancel(
     """Call the job off: its row is REVOKED, Celery sees ExternalJobCancelled."""
     why = check_note("reason", reason)
     encoded = payload.outcome_columns(states.CANCELLED, reason=why)
-    return _decide(installation, job, encoded, attempt=attempt, by=by)
+    return _decide(installation, job, lambda _: (encoded, attempt), attempt=attempt, by=by)
 
 
 def _decide(
     installation: Installation,
     job: JobLike,
-    encoded: Row,
+    encode: Callable[[str], tuple[Row, int | None]],
     *,
     attempt: int | None,
     by: str | None,
 ) -> Receipt:
+    """``encode`` gives the outcome's columns, and the attempt that they were made for."""
     job_id = known_id(installation, job)
     by = check_note("by", by)
     check_attempt(attempt)
     database = installation.database
     while True:
+        encoded, for_attempt = encode(job_id)
         with noted.deciding(database) as tx:
             row = decisions.decide(
                 tx,
                 namespace=installation.namespace,
                 job_id=job_id,
-                attempt=attempt,
+                attempt=for_attempt,
                 outcome=encoded,
                 by=by,
                 wake_in=installation.settings.resume_grace,
@@ -95,6 +110,34 @@ def _decide(
             return receipt
 
 
+def _check_result(
+    installation: Installation,
+    job_id: str,
+    outcome: Succeeded | Failed,
+    *,
+    attempt: int | None,
+    by: str | None,
+    note: str | None,
+) -> tuple[Succeeded | Failed, int | None]:
+    """The outcome as it is to be kept, and the only attempt that it may count for.
+
+    The next attempt may be another task. Of an app where no task says what its results are,
+    nothing is read.
+    """
+    types = result_types(installation.app) if isinstance(outcome, Succeeded) else {}
+    if not types:
+        return outcome, attempt
+    row = require_row(installation, job_id)
+    said = {"kind": states.SUCCEEDED, "reason": note}
+    _refuse_stale(installation, row, said, attempt=attempt, by=by)
+    try:
+        return check_outcome(types, row, outcome), row["attempt"]
+    except ResultInvalidError as error:
+        is_over = row["kind"] is not None
+        problem = _completed(installation, row, said) if is_over else error
+        refuse(installation, row, problem, said, by)
+
+
 def signal_many(
     installation: Installation,
     outcomes: Iterable[tuple[JobLike, Succeeded | Failed]],
@@ -103,34 +146,64 @@ def signal_many(
 ) -> list[Receipt]:
     """Record many outcomes in one statement; a refused one is a Receipt with an ``error``."""
     by = check_note("by", by)
-    given = [(id_of(job), payload.encode_outcome(installation.app, out)) for job, out in outcomes]
-    first: dict[str, Row] = {}
-    for job_id, encoded in given:
-        if can_be_id(job_id):
-            first.setdefault(job_id, encoded)
+    given = [(id_of(job), outcome) for job, outcome in outcomes]
+    prepared = _prepare_many(installation, given)
+    first: dict[str, int] = {}
+    for index, (job_id, _) in enumerate(given):
+        first.setdefault(job_id, index)
+    together = [one for index in first.values() if (one := prepared[index]) is not None]
     with noted.deciding(installation.database) as tx:
         rows = decisions.decide_many(
             tx,
             namespace=installation.namespace,
-            outcomes=[(job_id, None, encoded) for job_id, encoded in first.items()],
+            outcomes=together,
             by=by,
             wake_in=installation.settings.resume_grace,
         )
-    applied = {receipt.job_id: receipt for receipt in _hand_on(installation, rows)}
+    applied = {first[receipt.job_id]: receipt for receipt in _hand_on(installation, rows)}
     return [
-        applied.pop(job_id)
-        if job_id in applied
-        else _refuse_one_of_many(installation, job_id, encoded, by)
-        for job_id, encoded in given
+        applied[index] if index in applied else _signal_one_of_many(installation, *one, by)
+        for index, one in enumerate(given)
     ]
 
 
-def _refuse_one_of_many(
-    installation: Installation, job_id: str, encoded: Row, by: str | None
+def _prepare_many(
+    installation: Installation, given: Sequence[tuple[str, Succeeded | Failed]]
+) -> list[tuple[str, int | None, Row] | None]:
+    """Job, attempt and columns of each; None for one that must be looked at alone."""
+    types = result_types(installation.app)
+    rows: Mapping[str, Row] = {}
+    if types:
+        with installation.database.alone() as tx:
+            ids = {job_id for job_id, _ in given if can_be_id(job_id)}
+            rows = read.find_tasks(tx, installation.namespace, sorted(ids))
+    return [_prepare(installation, types, rows, *one) for one in given]
+
+
+def _prepare(
+    installation: Installation,
+    types: Mapping[str, ResultType],
+    rows: Mapping[str, Row],
+    job_id: str,
+    outcome: Succeeded | Failed,
+) -> tuple[str, int | None, Row] | None:
+    attempt: int | None = None
+    if types and isinstance(outcome, Succeeded):
+        try:
+            row = rows[job_id]
+            outcome, attempt = check_outcome(types, row, outcome), row["attempt"]
+        except (KeyError, ResultInvalidError):
+            return None
+    encoded = payload.encode_outcome(installation.app, outcome)
+    return (job_id, attempt, encoded) if can_be_id(job_id) else None
+
+
+def _signal_one_of_many(
+    installation: Installation, job_id: str, outcome: Succeeded | Failed, by: str | None
 ) -> Receipt:
     try:
         # Alone it may count after all: between the two statements a new attempt may have begun.
-        return _decide(installation, job_id, encoded, attempt=None, by=by)
+        return signal(installation, job_id, outcome, by=by)
     except ExternalError as exc:
         return Receipt(job_id, attempt=0, status="refused", error=exc)
 
@@ -173,17 +246,27 @@ def _second_look(
 ) -> Receipt | None:
     """Why the guard did not hold. None: it does now, a new attempt has begun meanwhile."""
     row = require_row(installation, job_id)
-    if attempt is not None and attempt != row["attempt"]:
-        refuse(installation, row, StaleAttemptError(job_id, attempt, row["attempt"]), encoded, by)
+    _refuse_stale(installation, row, encoded, attempt=attempt, by=by)
     if row["kind"] is None:
         return None
     if _says_the_same(installation, row, encoded):
         return Receipt(
             job_id, attempt=row["attempt"], status="duplicate", early=row["parked_at"] is None
         )
+    return refuse(installation, row, _completed(installation, row, encoded), encoded, by)
+
+
+def _refuse_stale(
+    installation: Installation, row: Row, encoded: Row, *, attempt: int | None, by: str | None
+) -> None:
+    if attempt is not None and attempt != row["attempt"]:
+        error = StaleAttemptError(row["id"], attempt, row["attempt"])
+        refuse(installation, row, error, encoded, by)
+
+
+def _completed(installation: Installation, row: Row, encoded: Row) -> JobAlreadyCompletedError:
     job = job_from(installation.app, row)
-    attempted = _DONE[encoded["kind"]]
-    return refuse(installation, row, JobAlreadyCompletedError(job, attempted), encoded, by)
+    return JobAlreadyCompletedError(job, _DONE[encoded["kind"]])
 
 
 def _says_the_same(installation: Installation, row: Row, encoded: Row) -> bool:
@@ -221,9 +304,6 @@ def refuse_change(
 ) -> NoReturn:
     """Say why a change that is no outcome did not count."""
     row = require_row(installation, job_id)
-    error: ExternalError
-    if attempt is not None and attempt != row["attempt"]:
-        error = StaleAttemptError(job_id, attempt, row["attempt"])
-    else:
-        error = JobAlreadyCompletedError(job_from(installation.app, row), _DONE[event])
-    refuse(installation, row, error, {"kind": event}, by)
+    attempted = {"kind": event}
+    _refuse_stale(installation, row, attempted, attempt=attempt, by=by)
+    refuse(installation, row, _completed(installation, row, attempted), attempted, by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from celery_external.schema import Json, history, job
 
 from .database import Row, Statement, Transaction
-from .sql import json_has, now, seconds_from_now
+from .sql import is_among, json_has, now, seconds_from_now
 
 c = job.c
 
@@ -38,6 +38,19 @@ def get(tx: Transaction, namespace: str, job_id: str) -> Row | None:
 def get_history(tx: Transaction, namespace: str, job_id: str) -> list[Row]:
     """The job's history, oldest first."""
     return tx.all(_HISTORY, p_namespace=namespace, p_id=job_id)
+
+
+_TASKS = Statement(
+    lambda _: sa.select(c.id, c.task, c.attempt).where(
+        c.namespace == _p("namespace"), is_among(c.id, _p("ids", Json()))
+    )
+)
+
+
+def find_tasks(tx: Transaction, namespace: str, job_ids: Sequence[str]) -> dict[str, Row]:
+    """Task and attempt of these jobs, by their ids."""
+    rows = tx.all(_TASKS, p_namespace=namespace, p_ids=job_ids)
+    return {row["id"]: row for row in rows}
 
 
 # --- Lists ----------------------------------------------------------------------------------------
