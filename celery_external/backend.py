@@ -21,6 +21,7 @@ from .begin import begin
 from .broker import telling
 from .delivery import Delivery, Superseded, delivery_of
 from .installation import installation_of
+from .parts import counted_once
 
 logger = logging.getLogger("celery_external")
 
@@ -65,7 +66,7 @@ class SettlingBackend:
         try:
             if delivery is not None:
                 self._refuse_claimed_chord(request)
-            with telling(delivery):
+            with telling(delivery), counted_once(self._backend, request):
                 self._backend.mark_as_done(task_id, result, request, store_result, state)
         except EncodeError:
             raise
@@ -93,7 +94,7 @@ class SettlingBackend:
         try:
             if delivery is not None:
                 self._refuse_claimed_chord(request)
-            with telling(delivery):
+            with telling(delivery), counted_once(self._backend, request):
                 self._backend.mark_as_failure(
                     task_id,
                     exc,

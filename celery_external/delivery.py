@@ -109,7 +109,7 @@ class Delivery:
         """Whether the job timed out by the deadline of its call, which no attempt can meet."""
         deadline = self.options.deadline
         is_timed_out = bool(self.row) and self.row["kind"] == states.TIMED_OUT
-        return is_timed_out and deadline is not None and self.row["deadline"] == deadline
+        return is_timed_out and deadline is not None and deadline <= self.row["completed_at"]
 
     def job(self) -> Job:
         """The snapshot that the task's hooks get; its arguments came with the message."""

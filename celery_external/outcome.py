@@ -119,7 +119,8 @@ def replace(delivery: Delivery, sig: Any) -> Any:
         return Succeeded(delivery.hooks.send_replacement(sig))
     if delivery.decide_own(_continuation(delivery, sig)):
         return _send_replacement(delivery, sig)
-    return hand_on_early_outcome(delivery)
+    # The trigger ends here, and after it whoever may hand the outcome on.
+    raise Superseded("it was completed while its trigger ran")
 
 
 def _continuation(delivery: Delivery, sig: Any) -> Row:

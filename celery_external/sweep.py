@@ -130,13 +130,15 @@ def _end_of(row: Row) -> tuple[str, str] | None:
     """The outcome that time has brought about; None: it is a message that is to be sent again."""
     if row["kind"] is not None:
         return None
+    if row["expired"] and row["state"] in {states.PENDING, states.RETRY}:
+        return EXPIRED
     if row["past_deadline"]:
         return PAST_DEADLINE
     if row["state"] == states.PARKED:
         return states.TIMED_OUT, "No sign of life within the heartbeat timeout"
     if row["state"] == states.STARTED:
         return states.LOST, "The trigger did not end within its trigger timeout"
-    return EXPIRED if row["expired"] else None
+    return None
 
 
 def _wait(installation: Installation, row: Row) -> float | None:

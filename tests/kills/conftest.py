@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
@@ -17,6 +18,14 @@ from tests.processes import Worker
 from tests.systems import System
 
 Played = Mapping[str, Seen]
+
+
+@contextmanager
+def kept(system: System) -> Iterator[System]:
+    """Close it in the end; a result tells its server when it goes, so it goes before that."""
+    with closing(system):
+        yield system
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +65,10 @@ def played(make_own_system: Callable[..., System]) -> Callable[[Combination], Pl
         # Where the broker delivers it once more, no copy is to be sent by the sweep as well.
         grace = LONG if combination.is_redelivered else GRACE["external_pending_grace"]
         try:
-            with closing(
-                make_own_system(combination.broker, combination.table, external_pending_grace=grace)
-            ) as system:
+            made = make_own_system(
+                combination.broker, combination.table, external_pending_grace=grace
+            )
+            with kept(made) as system:
                 return play(combination, system)
         except Exception as exc:  # noqa: BLE001 - raised again for each of the tests
             return exc
@@ -72,17 +82,29 @@ def played(make_own_system: Callable[..., System]) -> Callable[[Combination], Pl
     return get
 
 
-@pytest.fixture(
-    scope="session", params=[("Valkey", "SQLite"), ("RabbitMQ", "PostgreSQL")], ids="-".join
-)
+@pytest.fixture(scope="session")
+def make_station(
+    make_own_system: Callable[..., System],
+) -> Iterator[Callable[[str, str], tuple[System, Worker]]]:
+    """Makes a system and a worker on a broker and a database, but once."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def make(broker: str, table: str) -> tuple[System, Worker]:
+            made = make_own_system(broker, table, **SWEEPING, broker_transport_options=CONFIRM)
+            system = stack.enter_context(kept(made))
+            worker = Worker(APP, env=with_conf(made, **GRACE), concurrency=4)
+            return system, stack.enter_context(worker)
+
+        yield make
+
+
+@pytest.fixture(params=[("Valkey", "SQLite"), ("RabbitMQ", "PostgreSQL")], ids="-".join)
 def station_and_worker(
-    request: pytest.FixtureRequest, make_own_system: Callable[..., System]
-) -> Iterator[tuple[System, Worker]]:
+    request: pytest.FixtureRequest, make_station: Callable[[str, str], tuple[System, Worker]]
+) -> tuple[System, Worker]:
     """A worker that lives on while others die. It does not sweep: see :func:`sweeping`."""
-    made = make_own_system(*request.param, **SWEEPING, broker_transport_options=CONFIRM)
-    worker = Worker(APP, env=with_conf(made, **GRACE), concurrency=2)
-    with closing(made) as system, worker:
-        yield system, worker
+    return make_station(*request.param)
 
 
 @pytest.fixture

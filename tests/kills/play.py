@@ -20,6 +20,7 @@ from tests.kills.life import (
     SWEEPING,
     backend_state,
     check_that_nothing_is_left,
+    deliveries,
     row_of,
     with_conf,
 )
@@ -30,8 +31,9 @@ from tests.processes import Worker
 from tests.systems import System
 from tests.waiting import wait_for
 
-#: The header that marks the message of a second attempt, as JSON and as AMQP have it.
-SECOND_ATTEMPT = rb"external_attempt(\": 2|[a-zA-Z]\x00*\x02)"
+#: What workers must not send: a second attempt (the header as JSON and as AMQP have it), and the
+#: step after one of the points.
+HELD = rb"external_attempt(\": 2|[a-zA-Z]\x00*\x02)|next-next_row"
 #: On Redis a message that was taken and not acked is given to others after so many seconds.
 VISIBILITY = {
     "visibility_timeout": 2,
@@ -42,10 +44,10 @@ VISIBILITY = {
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of one job."""
+    """What was seen of one job; in place of an end, why there was none."""
 
     at_death: AtDeath
-    end: End
+    end: End | Exception
 
 
 class Played:
@@ -59,13 +61,16 @@ class Played:
         name = point.name
         arguments = ("succeeded", name) if point.task == "know" else (name,)
         step = system.task(point.task).s(*arguments).set(queue=name)
-        if combination.end_of(point).state == states.FAILURE:
+        if point.at_death.state in states.OPEN_STATES and combination.end_of(point).errbacks:
             # Where nobody is there to see it, time tells.
             step.set(trigger_timeout=1)
         step.on_error(system.task("on_error").s())
-        after = system.task("echo").s().set(queue=f"next-{name}")
-        self._step, self._after = step, after
+        after = system.task(point.next_task).s().set(queue=f"next-{name}")
         self.id: str = step.freeze().id
+        #: Of the next step.
+        self.next_id: str = after.freeze().id
+        is_errback = point.next_task == "note_failure"
+        self._call: Any = step.on_error(after) if is_errback else chain(step, after)
 
     # --- To the point ---
 
@@ -78,7 +83,7 @@ class Played:
             self._stop = FileStop(self._system, "parked", self.id)
         elif place == "decided":
             self._stop = FileStop(self._system, "publish", self.id)
-        self.result: Any = chain(self._step, self._after).apply_async()
+        self._call.apply_async()
         if place == "before_started":
             self._stop = stop_at(self._system, TAKE, self.id)
 
@@ -95,7 +100,14 @@ class Played:
             system.write(f"go-{name}")
         elif place == "retried":
             system.write(f"go-{name}")
-            gate.wait()
+            gate.wait(b"external_attempt")
+        elif place == "next_row":
+            system.external.signal_succeeded(system.wait_parked(self.id), name)
+            gate.wait(b"next_row")
+        elif place == "told_of_failure":
+            before = FileStop(system, "publish", self.id)
+            system.external.signal_failed(system.wait_parked(self.id), name)
+            self._hold_settlement(before)
         elif place in {"claimed", "published", "told"}:
             system.wait_parked(self.id)
             self._bring_resume()
@@ -112,8 +124,14 @@ class Played:
             return
         if place == "published":
             self._stop = FileStop(system, "published", self.id)
+            before.clear()
         else:
-            self._stop = stop_at(system, SETTLE, self.id)
+            self._hold_settlement(before)
+
+    def _hold_settlement(self, before: FileStop) -> None:
+        """The row is claimed, and whoever has it stops before it publishes."""
+        before.wait()
+        self._stop = stop_at(self._system, SETTLE, self.id)
         before.clear()
 
     # --- And away from it ---
@@ -128,13 +146,27 @@ class Played:
             attempt=row["attempt"],
             backend=backend_state(self._system, self.id),
             published=self._system.queue_length(f"next-{self.point.name}"),
+            next_row=self._find_next_row(),
         )
+
+    def _find_next_row(self) -> str | None:
+        if self.point.next_task != "ask":
+            return None
+        state: str = row_of(self._system, self.next_id)["state"]
+        return state
 
     def clear(self) -> None:
         """Nothing stops at the point any more."""
         self._system.write(f"go-{self.point.name}")
         if self._stop is not None:
             self._stop.clear(is_outlived=self.point.is_outlived)
+
+    def try_to_finish(self, successor: Worker) -> End | Exception:
+        """As :meth:`finish`; what goes wrong is this job's alone."""
+        try:
+            return self.finish(successor)
+        except Exception as exc:  # noqa: BLE001 - raised again by the point's test
+            return exc
 
     def finish(self, successor: Worker) -> End:
         """Say what is still to be said from outside, and wait for the end."""
@@ -145,24 +177,28 @@ class Played:
             wait_for(
                 lambda: system.count("delivered", self.id) == 2, what="the message to come again"
             )
-        if self.point.at_death.state != states.SUCCESS and end.state == states.SUCCESS:
+        if self.point.at_death.state in states.OPEN_STATES and end.state == states.SUCCESS:
             parked = system.wait_attempt(self.id, self.point.at_death.attempt)
             system.external.signal_succeeded(parked, name, attempt=parked.attempt)
+        if self.point.next_task == "ask":
+            system.external.signal_succeeded(system.wait_parked(self.next_id), name)
+            system.wait_settled(self.next_id)
+            assert system.count("triggers", self.next_id) == 1
         job = system.wait_settled(self.id)
         if name == "told" and self._combination.acks == "late_once":
             # The resume that was not acked came again, and Celery did not call the task.
             successor.wait_for_log(f"[{self.id}] Task already completed successfully.")
         if end.state == states.SUCCESS:
-            assert self.result.get(timeout=30) == name
-            wait_for(
-                lambda: system.count("delivered", self.result.id) >= end.next_steps,
-                what=f"{end.next_steps} deliveries of the step after {name}",
-            )
+            assert system.app.AsyncResult(self.next_id).get(timeout=30) == name
+        wait_for(
+            lambda: deliveries(system, self.next_id) >= end.next_steps,
+            what=f"{end.next_steps} deliveries of the step after {name}",
+        )
         return End(
             job.state,
             backend_state(system, self.id),
             triggers=system.lines("started").count(name),
-            next_steps=system.count("delivered", self.result.id),
+            next_steps=deliveries(system, self.next_id),
             errbacks=system.count("errbacks", self.id),
             reason="" if self.point.is_outlived else (job.reason or "").partition(":")[0],
         )
@@ -172,7 +208,7 @@ def play(combination: Combination, system: System) -> Mapping[str, Seen]:
     """Kill a worker with a job at each point, and have another one carry on."""
     played = [Played(system, combination, point) for point in combination.points]
     with ExitStack() as stack:
-        gate = stack.enter_context(Gate(system.env["BROKER_URL"], SECOND_ATTEMPT))
+        gate = stack.enter_context(Gate(system.env["BROKER_URL"], HELD))
         workers = make_workers(combination, system, gate)
         for one in played:
             one.start()
@@ -187,12 +223,13 @@ def play(combination: Combination, system: System) -> Mapping[str, Seen]:
         for one in played:
             one.clear()
         successor = stack.enter_context(make_successor(combination, system))
-        ends = [one.finish(successor) for one in played]
-        check_that_nothing_is_left(system)
-    return {
-        one.point.name: Seen(at_death, end)
-        for one, at_death, end in zip(played, before, ends, strict=True)
-    }
+        seen = {
+            one.point.name: Seen(at_death, one.try_to_finish(successor))
+            for one, at_death in zip(played, before, strict=True)
+        }
+        if not any(isinstance(one.end, Exception) for one in seen.values()):
+            check_that_nothing_is_left(system)
+    return seen
 
 
 def make_workers(combination: Combination, system: System, gate: Gate) -> list[Worker]:

@@ -15,6 +15,7 @@ class AtDeath:
     attempt: int = 1
     backend: str = "PENDING"
     published: int = 0
+    next_row: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Point:
     Attributes:
         name: Also the queue that its job goes through.
         task: What the job is.
+        next_task: What comes after it; ``note_failure`` is its errback.
         at_death: What is to be seen while the process is there, and after its death.
         is_outlived: PostgreSQL executes the statement that the process stopped in after its death.
     """
@@ -46,6 +48,7 @@ class Point:
     name: str
     task: str
     at_death: AtDeath
+    next_task: str = "echo"
     is_outlived: bool = False
 
     def __str__(self) -> str:
@@ -76,6 +79,18 @@ POINTS = (
         "ask_slowly",
         AtDeath("SUCCESS", owed=True, claimed=True, backend="SUCCESS", published=1),
     ),
+    Point(
+        "told_of_failure",
+        "ask_slowly",
+        AtDeath("FAILURE", owed=True, claimed=True, backend="FAILURE", published=1),
+        next_task="note_failure",
+    ),
+    Point(
+        "next_row",
+        "ask_slowly",
+        AtDeath("SUCCESS", owed=True, claimed=True, backend="PARKED", next_row="PENDING"),
+        next_task="ask",
+    ),
 )
 
 
@@ -88,6 +103,18 @@ LOST = End(
     reason="The process that ran the trigger is gone",
 )
 LATE = replace(LOST, reason="The trigger did not end within its trigger timeout")
+
+#: Where a job does not end in the usual way, whatever the combination.
+ENDS = {
+    "decided": End(triggers=0),
+    "published": End(next_steps=2),
+    "told": End(next_steps=2),
+    "told_of_failure": End(
+        "FAILURE", "FAILURE", next_steps=2, errbacks=2, reason="told_of_failure"
+    ),
+    # The next step's trigger, and its own outcome.
+    "next_row": End(next_steps=2),
+}
 
 #: The same, where the server outlives its client.
 OUTLIVED = tuple(
@@ -141,18 +168,13 @@ class Combination:
 
     def end_of(self, point: Point) -> End:
         """How the job of a point ends."""
-        if point.place in {"published", "told"}:
-            return End(next_steps=1 if point.is_outlived else 2)
-        if point.place == "decided":
-            return End(triggers=0)
         if point.name == "before_started_outlived" and not self.is_redelivered:
             # The row says STARTED, nobody has started anything, and who comes first says so.
             return replace(LOST, triggers=0, reason="")
         if point.name in {"in_trigger", "before_park"}:
-            if self.is_redelivered:
-                return End(triggers=2)
-            return LOST if self.dies == "children" else LATE
-        return End()
+            lost = LOST if self.dies == "children" else LATE
+            return End(triggers=2) if self.is_redelivered else lost
+        return ENDS.get(point.name, End())
 
 
 def _named(*names: str) -> tuple[Point, ...]:
@@ -163,7 +185,9 @@ def _named(*names: str) -> tuple[Point, ...]:
 SOLO = _named("before_started", "in_trigger", "before_park", "after_park", "claimed", "told")
 SOLO_EARLY = _named("in_trigger", "told")
 #: On SQLite one thread of a process at a time executes statements, so it stops in one of them.
-THREADS_ON_SQLITE = tuple(p for p in POINTS if p.name not in {"before_started", "before_park"})
+THREADS_ON_SQLITE = tuple(
+    p for p in POINTS if p.name not in {"before_started", "before_park", "told_of_failure"}
+)
 
 #: Pools, acks, brokers and databases in pairs, each with every point that it can be at.
 COMBINATIONS = (

@@ -18,6 +18,8 @@ def test_a_worker_is_killed(
 ) -> None:
     seen = played(combination)[point.name]
     assert seen.at_death == point.at_death
+    if isinstance(seen.end, Exception):
+        raise seen.end
     assert seen.end == combination.end_of(point)
 
 

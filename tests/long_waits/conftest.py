@@ -84,7 +84,7 @@ class Stage:
         """Wait for longer than the expiry, then answer."""
         system, memory = self._system, self._memory
         with Worker(TASKS, env=self._env, concurrency=2):
-            self._run_client("start")
+            run_client("start", self._env)
             started = json.loads((system.scratch / "started.json").read_text())
             parked = self._wait_for_quiet(started)
             control = self._keep_a_result()
@@ -94,7 +94,7 @@ class Stage:
             completed_at = time.time()
             for job in parked:
                 system.external.signal_succeeded(job, "answer")
-            self._run_client("read")
+            run_client("read", self._env)
             story = Story(
                 started=started,
                 before={name: at for name, at in before.items() if name != control},
@@ -133,10 +133,20 @@ class Stage:
 
         wait_for(look, what="the expiry")
 
-    def _run_client(self, action: str) -> None:
-        """Have a client do something."""
-        with Process("tests.long_waits.client", action, env=self._env) as client:
-            assert client.wait(60) == 0, client.log()
+
+def run_client(action: str, env: dict[str, str]) -> None:
+    """Have a client do something."""
+    with Process("tests.long_waits.client", action, env=env) as client:
+        assert client.wait(60) == 0, client.log()
+
+
+def keep_with_django(**database: Any) -> dict[str, str]:
+    """The environment of a process that keeps its results with django-celery-results."""
+    return {
+        "RESULT_URL": "django-db",
+        "RESULTS_DATABASE": json.dumps(database),
+        "DJANGO_SETTINGS_MODULE": "tests.long_waits.settings",
+    }
 
 
 @pytest.fixture(scope="package")
@@ -175,8 +185,11 @@ def stage(
                 url, memory = f"db+{results}", Tables(results, Tables.CELERY, clean_up)
             else:
                 file = scratch / "results.db"
-                env["RESULTS_FILE"] = str(file)
-                env["DJANGO_SETTINGS_MODULE"] = "tests.long_waits.settings"
+                env = keep_with_django(
+                    ENGINE="django.db.backends.sqlite3",
+                    NAME=str(file),
+                    OPTIONS={"timeout": 30, "transaction_mode": "IMMEDIATE"},
+                )
                 url, memory = "django-db", Tables(f"sqlite:///{file}", Tables.DJANGO, clean_up)
             made.enter_context(closing(memory))
             return Stage(system, memory, {**env, "RESULT_URL": url})

@@ -7,6 +7,7 @@ their process is lost: what Celery loses in spite of that is not asked of us.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -75,14 +76,15 @@ def record_error(
 @task(name="report", **LATE)
 def report(seconds: float) -> None:
     """Say which process this is and what it holds; take long enough for others to be asked too."""
-    report_pool()
+    report_process()
     time.sleep(seconds)
 
 
-def report_pool() -> None:
-    """Write down how many connections this process has out of its pool."""
+def report_process() -> None:
+    """Write down how many objects this process has, and connections out of its pool."""
     pool: Any = installation_of(app).database.engine.pool
-    notes.write("pools", pid=os.getpid(), out=pool.checkedout())
+    gc.collect()
+    notes.write("processes", pid=os.getpid(), out=pool.checkedout(), objects=len(gc.get_objects()))
 
 
 # --- What Celery says of itself -------------------------------------------------------------------

@@ -36,10 +36,10 @@ class Chaos:
         self._rng = Random(seed)  # noqa: S311 - to be repeated, not to be secret
         self._cards = self._draw()
         self._away: set[str] = set()
-        self.killed: Counter[str] = Counter()
+        self._killed: Counter[str] = Counter()
 
-    def run(self, seconds: float) -> None:
-        """Go on for so long; in the end everything runs."""
+    def run(self, seconds: float) -> Counter[str]:
+        """Go on for so long; in the end everything runs. Returns how often each was hit."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             # Now and then two things happen at once.
@@ -50,6 +50,7 @@ class Chaos:
                 time.sleep(self._rng.uniform(*GONE))
             self._world.hold_back()
             time.sleep(self._rng.uniform(*GAP))
+        return self._killed
 
     def _draw(self) -> Iterator[str]:
         while True:
@@ -87,17 +88,17 @@ class Chaos:
         if victim.returncode is not None:
             return
         kill(victim)
-        self.killed[card] += 1
+        self._killed[card] += 1
         if not isinstance(victim, Worker) and victim.command[-1].isdigit():
             victim.command[-1] = str(self._rng.randrange(10**9))
         gone.callback(victim.start)
 
     def _kill_child(self) -> None:
-        children = [pid for worker in self._world.workers[:2] for pid in worker.children()]
+        children = [pid for worker in self._world.workers for pid in worker.children()]
         if children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._rng.choice(children), signal.SIGKILL)
-                self.killed["pool child"] += 1
+                self._killed["pool child"] += 1
 
     def _take_away(self, name: str, server: Server, gone: contextlib.ExitStack) -> None:
         if name in self._away:
@@ -106,10 +107,10 @@ class Chaos:
         gone.callback(self._away.discard, name)
         if self._rng.random() < 0.5:
             server.crash()
-            self.killed[f"{name}, crashed"] += 1
+            self._killed[f"{name}, crashed"] += 1
         else:
             server.stop()
-            self.killed[f"{name}, stopped"] += 1
+            self._killed[f"{name}, stopped"] += 1
         gone.callback(server.start)
 
 

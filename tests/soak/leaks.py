@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import psutil
 import sqlalchemy as sa
@@ -15,11 +15,11 @@ from redis import Redis
 
 from tests.processes import Process
 from tests.soak.servers import DurableRabbitMQ
-from tests.soak.world import QUEUES, World
+from tests.soak.world import QUEUES, SWEEP, World
 from tests.waiting import wait_for
 
-#: kombu's list of a queue's bindings, one each however much was sent; Celery's own remote control.
-OF_KOMBU = re.compile(r"_kombu\.binding\.|.*\.celery\.pidbox$|unacked_mutex$")
+#: What kombu knows of queues, however much was sent, and the mailboxes of remote control.
+OF_KOMBU = re.compile(r"_kombu\.|.*\.celery\.pidbox$")
 #: The server's word for a connection that has begun something and not ended it.
 OPEN_TRANSACTION = """
     SELECT pid, state, query FROM pg_stat_activity
@@ -30,42 +30,75 @@ OPEN_TRANSACTION = """
 
 @dataclass(frozen=True)
 class Size:
-    """What a process takes."""
+    """What a process takes; ``objects`` are Python's, of those that run tasks."""
 
     mebibytes: float
     files: int
     threads: int
+    objects: int = 0
+
+    def __sub__(self, other: Size) -> Size:
+        return Size(
+            round(self.mebibytes - other.mebibytes, 1),
+            self.files - other.files,
+            self.threads - other.threads,
+            self.objects - other.objects,
+        )
+
+    def exceeds(self, most: Size) -> bool:
+        """Whether anything of it is more."""
+        mine, allowed = astuple(self), astuple(most)
+        return any(number > limit for number, limit in zip(mine, allowed, strict=True))
+
+
+def largest(sizes: Iterable[Size]) -> Size:
+    """The most of each."""
+    return Size(*(max(numbers) for numbers in zip(*map(astuple, sizes), strict=True)))
 
 
 def measure(world: World) -> Mapping[int, Size]:
     """Every process that runs as long as the world: workers, their children, beat."""
+    objects = {pid: line["objects"] for pid, line in ask_processes(world).items()}
     processes: list[Process] = [*world.workers, world.beat]
     pids = [pid for process in processes for pid in (process.pid, *process.children())]
-    return {pid: size_of(pid) for pid in pids}
+    return {pid: size_of(pid, objects.get(pid, 0)) for pid in pids}
 
 
-def size_of(pid: int) -> Size:
+def size_of(pid: int, objects: int) -> Size:
     """What one process takes now."""
     process = psutil.Process(pid)
-    return Size(
-        process.memory_info().rss / 2**20,
-        process.num_fds(),
-        process.num_threads(),
-    )
+    rss = process.memory_info().rss / 2**20
+    return Size(rss, process.num_fds(), process.num_threads(), objects)
 
 
-def growth(before: Mapping[int, Size], after: Mapping[int, Size]) -> Iterator[tuple[int, Size]]:
-    """By how much each process has grown; one that was replaced was not asked for."""
-    for pid, size in before.items():
-        now = after[pid]
-        yield (
-            pid,
-            Size(
-                round(now.mebibytes - size.mebibytes, 1),
-                now.files - size.files,
-                now.threads - size.threads,
-            ),
-        )
+def ask_processes(world: World, timeout: float = 30) -> Mapping[int, Mapping[str, int]]:
+    """What each process of the workers that runs tasks says of itself.
+
+    Each is asked by a task; the tasks take long enough for every process to get one.
+    """
+    wanted = {pid for worker in world.workers for pid in worker.children() or [worker.pid]}
+    already = len(world.notes.read("processes"))
+    sent = [0.0]
+
+    def asked() -> Mapping[int, Mapping[str, int]]:
+        answers = {line["pid"]: line for line in world.notes.read("processes")[already:]}
+        if wanted <= set(answers):
+            return answers
+        if time.monotonic() - sent[0] > 2:
+            sent[0] = time.monotonic()
+            for _ in range(12):
+                world.app.send_task("report", [0.3], ignore_result=True)
+        return {}
+
+    found = wait_for(asked, timeout=timeout, what=f"{wanted} to say what they hold")
+    wait_for(lambda: world.count_messages() == 0, what="the others to be asked, too")
+    return found
+
+
+def find_connections(world: World) -> list[str]:
+    """Connections that a process had not given back to its pool when it was asked last."""
+    last = {line["pid"]: line["out"] for line in world.notes.read("processes")}
+    return [f"process {pid} has {out} connections out" for pid, out in last.items() if out]
 
 
 def find_open_transactions(world: World) -> list[str]:
@@ -99,31 +132,21 @@ def keys_without_expiry(url: str) -> list[str]:
 
 
 def find_queues(world: World) -> list[str]:
-    """Queues on RabbitMQ beside those that workers take tasks from, and messages in these."""
+    """Queues on RabbitMQ beside those that workers take tasks from, and jobs in these."""
     broker = world.servers.get("broker")
     if not isinstance(broker, DurableRabbitMQ):
         return []
-    queues = broker.count_messages(world.broker_url)
-    return [f"{name}: {n}" for name, n in queues.items() if n or name not in QUEUES]
 
+    def left() -> list[str]:
+        queues = broker.count_messages(world.broker_url)
+        return [
+            f"{name}: {number} messages"
+            for name, number in queues.items()
+            if name not in QUEUES or (number and name != SWEEP)
+        ]
 
-def ask_pools(world: World, timeout: float = 30) -> Mapping[int, int]:
-    """How many connections each process of the workers has out of its pool.
-
-    Each is asked by a task; the tasks take long enough for every process to get one.
-    """
-    children = {pid for worker in world.workers[:2] for pid in worker.children()}
-    wanted = {world.workers[2].pid, *children}
-    sent = [0.0]
-
-    def asked() -> Mapping[int, int]:
-        answers = {line["pid"]: line["out"] for line in world.notes.read("pools")}
-        if wanted <= set(answers):
-            return answers
-        if time.monotonic() - sent[0] > 2:
-            sent[0] = time.monotonic()
-            for _ in range(12):
-                world.app.send_task("report", [0.3], ignore_result=True)
-        return {}
-
-    return wait_for(asked, timeout=timeout, what=f"{wanted} to say what they hold")
+    # The server notices by and by that nobody listens any more.
+    give_up_at = time.monotonic() + 10
+    while (found := left()) and time.monotonic() < give_up_at:
+        time.sleep(0.5)
+    return found

@@ -37,6 +37,8 @@ class Ledger:
             self._check_started(unit)
             steps.check(unit)
         self.of_celery = steps.of_celery
+        if world.restarts:
+            self.of_celery["workers that hung with messages, and were restarted"] = world.restarts
         for part in (words, steps):
             self.counts.update(part.counts)
             self.faults.extend(part.faults)
@@ -47,7 +49,7 @@ class Ledger:
             yield f"{number:8} {name}"
         yield f"{len(self.faults):8} LOST, TWICE OR WRONG"
         for name, number in sorted(self.of_celery.items()):
-            yield f"{number:8} lost by Celery itself, {name}"
+            yield f"{number:8} Celery's own: {name}"
 
     def _count_unit(self, unit: Unit) -> None:
         word = next(word for word in ("refused", "started", "intended") if word in unit.words)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Iterable
 from random import Random
 from uuid import uuid4
 
 from celery_external import DatabaseUnavailableError, Job, get_external
-from tests.soak.app import app, report_pool
+from tests.soak.app import app, report_process
 from tests.soak.kinds import TIMED
 from tests.soak.voice import Voice
 
@@ -31,12 +32,12 @@ def main(seed: str) -> None:
         except DatabaseUnavailableError:
             continue
         speak_of(parked, voice, rng, over)
-    report_pool()
+    report_process()
 
 
-def speak_of(parked: object, voice: Voice, rng: Random, over: threading.Event) -> None:
+def speak_of(parked: Iterable[Job], voice: Voice, rng: Random, over: threading.Event) -> None:
     """Say something about most of them; all signallers see the same jobs in the same order."""
-    jobs = [job for job in parked if is_chosen(job, rng)]  # type: ignore[attr-defined]
+    jobs = [job for job in parked if is_chosen(job, rng)]
     if rng.random() < 0.2:
         voice.speak_of_many(jobs[:10])
         del jobs[:10]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,9 +27,12 @@ from tests.soak.servers import DurableRabbitMQ, DurableValkey, Server
 from tests.waiting import wait_for
 
 APP = "tests.soak.app"
-QUEUES = ("celery", "sweep")
+SWEEP = "sweep"
+QUEUES = ("celery", SWEEP)
 #: No starts above so many open jobs; the machine is to be busy, not buried.
-MAX_OPEN = 300
+MAX_OPEN = 120
+#: Seconds without any change, with messages left: more than a visibility timeout and a lease.
+STILL = 12
 
 CONF: dict[str, Any] = {
     "broker_connection_retry_on_startup": True,
@@ -36,7 +41,7 @@ CONF: dict[str, Any] = {
     "worker_prefetch_multiplier": 2,
     "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.2},
     "external_sweep_interval": 1,
-    "external_sweep_queue": "sweep",
+    "external_sweep_queue": SWEEP,
     "external_resume_grace": 1,
     "external_pending_grace": 6,
 }
@@ -46,6 +51,8 @@ TRANSPORT: dict[str, dict[str, Any]] = {
         "visibility_timeout": 5,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
+        # Else a worker that is killed while it restores keeps the others from it for 5 minutes.
+        "unacked_mutex_expire": 2,
     },
     "rabbitmq": {"confirm_publish": True},
 }
@@ -73,6 +80,8 @@ class World:
         self.broker_url = ""
         self.result_url = ""
         self.database_url = ""
+        #: How often workers hung and had to be restarted.
+        self.restarts = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -137,20 +146,26 @@ class World:
             "SCRATCH": str(self.scratch),
             "CONF": json.dumps(conf),
         }
+        # Not on RabbitMQ: after a lost connection the acks of Celery's threads do not arrive.
+        threads = self.combination.broker == "valkey"
+        pools = ["prefork", "prefork", "threads" if threads else "prefork"]
         self.workers = [
-            Worker(APP, env=env, queues=QUEUES, concurrency=2, log_level="WARNING"),
-            Worker(APP, env=env, queues=QUEUES, concurrency=2, log_level="WARNING"),
-            Worker(APP, env=env, queues=QUEUES, concurrency=4, pool="threads", log_level="WARNING"),
+            Worker(APP, env=env, queues=QUEUES, concurrency=2, pool=pool) for pool in pools
         ]
         self.beat = Beat(APP, env=env)
         self.starters = [Process("tests.soak.starter", str(n), env=env) for n in range(2)]
         self.signallers = [Process("tests.soak.signaller", str(n), env=env) for n in range(3)]
-        for process in [*self.workers, self.beat, *self.starters, *self.signallers]:
+        for process in self.processes:
             # Chaos does not wait for anybody.
             process.ready = None
             stack.enter_context(process)
 
     # --- What is there ---
+
+    def count_jobs(self) -> int:
+        """All of them."""
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(jobs)).scalar_one()
 
     def count_unfinished(self) -> int:
         """Jobs that are open or owed."""
@@ -178,9 +193,19 @@ class World:
 
     # --- The end of chaos ---
 
-    def revive(self) -> None:
-        """Start whatever does not run."""
-        for process in [*self.workers, self.beat, *self.starters, *self.signallers]:
+    @property
+    def processes(self) -> list[Process]:
+        """All of them."""
+        return [*self.workers, self.beat, *self.starters, *self.signallers]
+
+    def wait_ready(self) -> None:
+        """Wait until the workers take tasks."""
+        for worker in self.workers:
+            worker.wait_for_log(f"{worker.hostname} ready.")
+
+    def revive(self, processes: Sequence[Process]) -> None:
+        """Start those that do not run, as whoever supervises them would."""
+        for process in processes:
             if process.returncode is not None:
                 process.start()
 
@@ -190,21 +215,52 @@ class World:
         for starter in self.starters:
             starter.wait(30)
 
+    def start_jobs(self, number: int, timeout: float) -> None:
+        """Have the starters start so many more, with nothing killed, and all of them settled."""
+        wanted = self.count_jobs() + number
+        self.notes.take_back("stop")
+        self.revive(self.starters)
+
+        def is_enough() -> bool:
+            self.hold_back()
+            return self.count_jobs() >= wanted
+
+        wait_for(is_enough, timeout=timeout, what=f"{number} jobs to be started")
+        self.stop_starting()
+        self.drain(timeout)
+
     def drain(self, timeout: float) -> None:
         """Wait until every job is settled and no message is left; repeats need not be waited for.
 
         What was owed for long is repeated after minutes. That time passes here at once; whoever
         has a claim keeps it for as long as the lease says.
         """
-        waited = [0]
+        looked_at = changed_at = time.monotonic()
+        left = (-1, -1)
 
         def is_done() -> bool:
-            waited[0] += 1
-            if waited[0] % 100 == 0:
+            nonlocal looked_at, changed_at, left
+            before, left = left, (self.count_unfinished(), self.count_messages())
+            now = time.monotonic()
+            if left != before:
+                changed_at = now
+            elif now - changed_at > STILL:
+                changed_at = now
+                self._restart_workers()
+            if now - looked_at > 2:
+                looked_at = now
                 self._let_time_pass()
-            return self.count_unfinished() == 0 and self.count_messages() == 0
+                # Celery's worker ends by itself where its children were killed as it started.
+                self.revive(self.workers)
+            return left == (0, 0)
 
         wait_for(is_done, timeout=timeout, what="every job to be settled")
+
+    def _restart_workers(self) -> None:
+        """Messages wait, and nobody takes them: a worker of Celery's hangs with them."""
+        self.restarts += 1
+        for worker in self.workers:
+            worker.start()
 
     def _let_time_pass(self) -> None:
         now = datetime.now(UTC)
