@@ -65,7 +65,8 @@ class External:
 
         Arguments:
             job: Which job.
-            result: What the task returns. It must suit the app's ``result_serializer``.
+            result: What the task returns. It must suit the app's ``result_serializer``, and the
+                task's ``result_type``, where this process knows the task and it declares one.
             attempt: Count for this attempt or for none. Pass it wherever a call may be repeated
                 or late. Default: whichever attempt is open.
             by: Who says so, for the history.
@@ -78,6 +79,7 @@ class External:
             JobNotFoundError: There is no such job.
             JobAlreadyCompletedError: Another outcome came first; it carries the Job.
             StaleAttemptError: ``attempt`` is over.
+            ResultInvalidError: The result is not of the task's ``result_type``; the job waits on.
             UnserializableError: The result cannot be serialized; nothing was written.
         """
         return completion.signal(
