@@ -121,6 +121,7 @@ def replace(delivery: Delivery, sig: Any) -> Any:
     if delivery.request.is_eager:
         # Celery runs it here and now, and has its result.
         return Succeeded(delivery.hooks.send_replacement(sig))
+    delivery.refuse_in_transaction()
     if delivery.decide_own(_continuation(delivery, sig)):
         return _send_replacement(delivery, sig)
     return hand_on_early_outcome(delivery)

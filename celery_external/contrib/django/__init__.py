@@ -1,0 +1,8 @@
+"""Django: ``using="default"``, the jobs on Django's own connection, tables by ``manage.py migrate``.
+
+Put ``celery_external.contrib.django`` into INSTALLED_APPS.
+"""
+
+from .task import DjangoExternalTask
+
+__all__ = ["DjangoExternalTask"]
