@@ -12,7 +12,7 @@ OLDEST_TESTS := $(foreach t,hooks park signals attempts timeouts ends eager,test
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest lint clean
+.PHONY: help demo test test-oldest soak lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: $(VENV)/.dev ## Every test, on servers of its own; ARGS are handed to pyte
 
 test-oldest: $(OLDEST_VENV)/.dev ## What touches Celery, with the oldest Celery that is supported
 	$(OLDEST_VENV)/bin/python -m pytest $(OLDEST_TESTS)
+
+soak: $(VENV)/.dev ## Kills and restarts everything for MINUTES=10, then a ledger of every job (SEED repeats)
+	$(BIN)/python -m tests.soak $(or $(MINUTES),10) $(SEED)
 
 lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	$(BIN)/ruff check

@@ -11,13 +11,17 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from celery import _state
 from celery import states as celery_states
 from celery.backends.redis import RedisBackend
 from celery.exceptions import Reject
 from kombu.exceptions import EncodeError
 
+from .begin import begin
 from .broker import telling
-from .delivery import Delivery, delivery_of
+from .delivery import Delivery, Superseded, delivery_of
+from .installation import installation_of
+from .parts import counted_once
 
 logger = logging.getLogger("celery_external")
 
@@ -60,7 +64,9 @@ class SettlingBackend:
         """Store a success; then the job is settled."""
         delivery = delivery_of(request)
         try:
-            with telling(delivery):
+            if delivery is not None:
+                self._refuse_claimed_chord(request)
+            with telling(delivery), counted_once(self._backend, request):
                 self._backend.mark_as_done(task_id, result, request, store_result, state)
         except EncodeError:
             raise
@@ -68,7 +74,8 @@ class SettlingBackend:
             if delivery is None:
                 raise
             raise self._undelivered(delivery, exc) from exc
-        self._settle(delivery, request)
+        if delivery is not None:
+            delivery.settle()
 
     def mark_as_failure(  # noqa: PLR0917 - Celery's signature
         self,
@@ -81,11 +88,13 @@ class SettlingBackend:
         state: str = celery_states.FAILURE,
     ) -> None:
         """Store a failure and call the errbacks, if it is this job's; then it is settled."""
-        delivery = delivery_of(request)
+        delivery = delivery_of(request) or self._begin_late(request, exc)
         if delivery is not None and not delivery.may_fail_with(exc):
             raise self._undelivered(delivery, exc) from exc
         try:
-            with telling(delivery):
+            if delivery is not None:
+                self._refuse_claimed_chord(request)
+            with telling(delivery), counted_once(self._backend, request):
                 self._backend.mark_as_failure(
                     task_id,
                     exc,
@@ -99,7 +108,8 @@ class SettlingBackend:
             if delivery is None or not delivery.row:
                 raise
             raise self._undelivered(delivery, problem) from problem
-        self._settle(delivery, request)
+        if delivery is not None:
+            delivery.settle()
 
     def mark_as_retry(self, task_id: str, exc: BaseException, *args: Any, **kwargs: Any) -> Any:
         """Store a retry; where that fails, the next attempt is under way all the same."""
@@ -111,26 +121,38 @@ class SettlingBackend:
                 raise
             raise self._undelivered(delivery, problem) from problem
 
-    def _settle(self, delivery: Delivery | None, request: Any) -> None:
-        if delivery is None:
-            return
-        if request.chord:
-            try:
-                self._refuse_claimed_chord(request.group)
-            except Exception as exc:
-                raise self._undelivered(delivery, exc) from exc
-        delivery.settle()
+    def _begin_late(self, request: Any, exc: BaseException) -> Delivery | None:
+        """``before_start`` or a ``__call__`` raised before ``run``: still the row decides.
 
-    def _refuse_claimed_chord(self, group_id: str) -> None:
-        """See that the body of this member's chord is not about to be started by somebody.
-
-        That worker may be gone: Celery on Redis then does nothing for a member that comes once
-        more, and its claim runs out without anybody looking.
+        A trigger that was not reached has failed; an outcome stays owed.
         """
-        if isinstance(self._backend, RedisBackend):
-            claim = self._backend.client.get(self._backend.get_key_for_group(group_id, ".c"))
-            if claim not in {None, b"done", "done"}:
-                raise _ChordClaimedError(group_id)
+        task = _state.get_current_task()
+        if task is None or request is None or task.request is not request or request.is_eager:
+            return None
+        delivery = Delivery(installation_of(task.app), task, request)
+        request.external = delivery
+        try:
+            begin(delivery)
+        except Superseded as superseded:
+            raise Undelivered(superseded) from exc
+        if delivery.kind is not None:
+            raise self._undelivered(delivery, exc) from exc
+        return delivery
+
+    def _refuse_claimed_chord(self, request: Any) -> None:
+        """See that Celery will take notice of a chord's member that comes once more.
+
+        On Redis it does nothing for a part that it has, while somebody has the chord's claim. That
+        worker may be gone, and the claim runs out without anybody looking.
+        """
+        if request is None or not request.chord or not isinstance(self._backend, RedisBackend):
+            return
+        client, key = self._backend.client, self._backend.get_key_for_group
+        index = "+inf" if request.group_index is None else request.group_index
+        claim = client.get(key(request.group, ".c"))
+        is_held = claim not in {None, b"done", "done"}
+        if is_held and client.sismember(key(request.group, ".d"), f"{request.id}:{index}"):
+            raise _ChordClaimedError(request.group)
 
     def _undelivered(self, delivery: Delivery, problem: BaseException) -> Undelivered:
         logger.warning(

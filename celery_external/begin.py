@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from . import message, payload, states
+from .config import check_task_id
 from .delivery import Delivery, Superseded
 from .errors import DatabaseUnavailableError
 from .store import attempts, decisions, deliveries, noted, read
@@ -62,6 +63,8 @@ def _take_or_insert(delivery: Delivery, attempt: int | None) -> Row:
 
 
 def _insert_started(delivery: Delivery) -> Row | None:
+    # Celery takes any id; one that nobody could name in a signal would wait for ever.
+    check_task_id(delivery.job_id)
     with delivery.installation.database.alone() as tx:
         return attempts.insert_job(
             tx,

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from kombu.exceptions import ContentDisallowed, DecodeError
+
 from . import continuation, message, payload, signals, states
 from .continuation import Continued
 from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
@@ -54,7 +56,7 @@ def signal(
     """Record the outside world's word on a job and have Celery go on."""
     note = check_note("reason", reason)
     if isinstance(outcome, Continued):
-        encoded = continuation.encode(installation.app, outcome, note)
+        encoded = continuation.encode(installation.app, id_of(job), outcome, note)
     else:
         encoded = payload.encode_outcome(installation.app, outcome, note=note)
     return _decide(installation, installation.place(using), job, encoded, attempt=attempt, by=by)
@@ -238,15 +240,18 @@ def _second_look(
 def _says_the_same(installation: Installation, row: Row, encoded: Row) -> bool:
     if row["kind"] != encoded["kind"]:
         return False
-    if encoded["kind"] == states.CANCELLED:
-        return True
     if encoded["kind"] == states.FAILED and row["reason"] != encoded["reason"]:
         return False
-    app = installation.app
-    if encoded["kind"] == states.CONTINUED:
-        return continuation.is_same(app, row, encoded)
-    said = payload.load(app, row["outcome"], row["outcome_type"])
-    return bool(said == payload.load(app, encoded["outcome"], encoded["outcome_type"]))
+    app, columns = installation.app, ("outcome", "outcome_type")
+    kept, said = ([columns_of[name] for name in columns] for columns_of in (row, encoded))
+    if encoded["kind"] == states.CANCELLED or kept == said:
+        return True
+    try:
+        if encoded["kind"] == states.CONTINUED:
+            return continuation.is_same(app, row, encoded)
+        return bool(payload.load(app, *kept) == payload.load(app, *said))
+    except (ContentDisallowed, DecodeError):
+        return False  # what this app cannot read was said by another
 
 
 def refuse(  # noqa: PLR0917

@@ -27,10 +27,11 @@ class Continued:
     result: Any = None
 
 
-def encode(app: Celery, outcome: Continued, note: str | None) -> Row:
+def encode(app: Celery, job_id: str, outcome: Continued, note: str | None) -> Row:
     """The columns that a continuation is kept in.
 
-    The ids inside are given now: should the step be sent twice, it is the same tasks twice.
+    The ids inside are given now: should the step be sent twice, it is the same tasks twice. As in
+    ``Task.replace``, the last task has the job's, and a group's results are collected by one.
 
     Raises:
         OptionError: It is no signature that can take a job's place.
@@ -46,8 +47,13 @@ def encode(app: Celery, outcome: Continued, note: str | None) -> Row:
     given = _copy(app, step)
     if outcome.result is not None:
         _give(given, outcome.result)
-    frozen = app.signature(_copy(app, given))
-    frozen.freeze()
+    frozen: Any = app.signature(_copy(app, given))
+    collect = app.tasks["celery.accumulate"].s(index=0)
+    if isinstance(frozen, group):
+        frozen |= collect
+    elif isinstance(frozen, _chain) and isinstance(frozen.tasks[-1], group):
+        frozen.kwargs["tasks"] = [*frozen.tasks[:-1], frozen.tasks[-1] | collect]
+    frozen.freeze(job_id)
     data, type_ = payload.serialize(
         {"given": given, "frozen": dict(frozen)}, app.conf.task_serializer, "step"
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from uuid import uuid4
 
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
 from . import message, payload, signals, states
@@ -106,7 +106,7 @@ class Delivery:
         """Whether the job timed out by the deadline of its call, which no attempt can meet."""
         deadline = self.options.deadline
         is_timed_out = bool(self.row) and self.row["kind"] == states.TIMED_OUT
-        return is_timed_out and deadline is not None and self.row["deadline"] == deadline
+        return is_timed_out and deadline is not None and deadline <= self.row["completed_at"]
 
     def job(self) -> Job:
         """The snapshot that the task's hooks get; its arguments came with the message."""
@@ -193,7 +193,7 @@ class Delivery:
             return self._try(lambda: self.decide_own(self._failure(exc)))
         if self.kind not in {states.SUCCEEDED, states.CONTINUED}:
             return True
-        if isinstance(exc, (OperationalError, OSError)):
+        if isinstance(exc, (OperationalError, OSError, SoftTimeLimitExceeded)):
             return False
         # The next step refuses the result, or its arguments: that will not change by itself.
         return self._try(lambda: self._overrule(exc))
@@ -263,7 +263,7 @@ class Delivery:
 
     def settle(self) -> None:
         """Celery has been told."""
-        if self.finished:
+        if self.finished or not self.row:
             return
         self.finished = True
         try:

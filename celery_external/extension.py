@@ -374,10 +374,11 @@ def _start_sweeper(sender: Any = None, **_kwargs: Any) -> None:
     if is_installed_on(sender.app):
         installation = installation_of(sender.app)
         logger.info("celery-external: jobs in %s", installation.database_name)
-        warn_of_backend(sender.app)
         sweeper = Sweeper(installation)
         sweeper.start()
         _sweepers.append(sweeper)
+        # At last: a result backend that is away raises as it is made.
+        warn_of_backend(sender.app)
 
 
 @worker_shutting_down.connect

@@ -46,6 +46,8 @@ def warn_of_group(task: Task[..., Any], options: Mapping[str, Any]) -> None:
     """At the first call as a member of a group without a chord: it is held only if it is saved."""
     if not options.get("group_id") or options.get("chord") or task.name in _warned:
         return
+    if options.get("ignore_result", task.ignore_result):
+        return
     lifetime = _lifetime(task.app.backend)
     timeout = _timeout(task, options)
     if not lifetime or (timeout is not None and timeout <= lifetime):

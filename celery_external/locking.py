@@ -36,6 +36,11 @@ class LockedJob:
         return f"<LockedJob {self.job.task}[{self.job.id}] attempt {self.job.attempt}>"
 
     @property
+    def transaction(self) -> Place:
+        """For ``using=``: what joins it counts together with what is said here."""
+        return self._place
+
+    @property
     def id(self) -> str:
         """The task id."""
         return self.job.id

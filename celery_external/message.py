@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 from kombu.serialization import loads, prepare_accept_content
 from kombu.utils import json
 
+from .config import check_text
 from .payload import serialize
 
 if TYPE_CHECKING:
@@ -176,13 +177,14 @@ def _serializer_named(content_type: str) -> str:
 
 
 def _shown(headers: Mapping[str, Any], where: Mapping[str, Any]) -> Row:
-    return {
+    shown = {
         "shadow": headers.get("shadow"),
         "queue": where.get("routing_key"),
         "root_id": headers.get("root_id"),
         "parent_id": headers.get("parent_id"),
         "group_id": headers.get("group"),
     }
+    return {name: None if text is None else check_text(name, text) for name, text in shown.items()}
 
 
 def undelayed_route(
@@ -206,16 +208,19 @@ def undelayed_route(
     }
 
 
-def send(app: Celery, rows: Iterable[Row], resume_queue: str | None) -> set[str]:
+def send(
+    app: Celery, rows: Iterable[Row], resume_queue: str | None, unfit: set[str] | None = None
+) -> set[str]:
     """Send the jobs' own messages again; returns the ids that the broker took.
 
     What it did not take is logged and left to the sweep: the outcome is committed already.
-    A job that was started in eager mode goes on here and now.
+    A job that was started in eager mode goes on here and now. ``unfit`` gets the ids of those
+    whose own message is at fault, and not the broker.
     """
     sent: set[str] = set()
     to_publish = []
     for row in rows:
-        if not json.loads(row["envelope"]).get("eager"):
+        if not _is_eager(row):
             to_publish.append(row)
         elif _resume_inline(app, row):
             sent.add(row["id"])
@@ -226,10 +231,19 @@ def send(app: Celery, rows: Iterable[Row], resume_queue: str | None) -> set[str]
             for row in to_publish:
                 if _send_one(app, producer, row, resume_queue):
                     sent.add(row["id"])
+                elif unfit is not None:
+                    unfit.add(row["id"])
     except Exception:
         ids = ", ".join(row["id"] for row in to_publish if row["id"] not in sent)
         logger.warning("The broker is away; the sweep will send job %s", ids, exc_info=True)
     return sent
+
+
+def _is_eager(row: Row) -> bool:
+    try:
+        return bool(json.loads(row["envelope"]).get("eager"))
+    except (AttributeError, ValueError):
+        return False  # damaged, and told of where it is to be sent
 
 
 def _resume_inline(app: Celery, row: Row) -> bool:

@@ -58,6 +58,7 @@ def _return_or_raise(delivery: Delivery) -> Any:
             kept = payload.load(app, row["outcome"], row["outcome_type"])
             return _send_replacement(delivery, _prepare(delivery, kept))
         case kind:
+            logger.error("Job %s: this version knows no outcome %r", delivery.job_id, kind)
             raise Superseded(f"this version knows no outcome {kind!r}")
 
 
@@ -124,7 +125,8 @@ def replace(delivery: Delivery, sig: Any) -> Any:
     delivery.refuse_in_transaction()
     if delivery.decide_own(_continuation(delivery, sig)):
         return _send_replacement(delivery, sig)
-    return hand_on_early_outcome(delivery)
+    # The trigger ends here, and after it whoever may hand the outcome on.
+    raise Superseded("it was completed while its trigger ran")
 
 
 def _continuation(delivery: Delivery, sig: Any) -> Row:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from celery.exceptions import TaskPredicate
 from kombu.exceptions import EncodeError
 from kombu.serialization import dumps, loads, prepare_accept_content
 
 from . import states
 from .config import check_text
-from .errors import ExternalJobFailed, OptionError, UnserializableError
+from .errors import (
+    DatabaseUnavailableError,
+    ExternalJobFailed,
+    OptionError,
+    UnserializableError,
+)
 from .job import Failed, Succeeded
 
 if TYPE_CHECKING:
@@ -20,6 +26,13 @@ if TYPE_CHECKING:
     from .store.database import Row
 
 logger = logging.getLogger("celery_external")
+
+#: Of a result in JSON: every reader gets that far, whatever it was called by.
+MAX_DEPTH = 256
+#: The keys by which kombu marks what is no JSON; a mapping that has them would be taken for it.
+_MARKS = {"__type__", "__value__"}
+#: Exceptions that say something else to a worker than that the job failed.
+_NO_FAILURES = (TaskPredicate, DatabaseUnavailableError)
 
 
 def dump(app: Celery, value: Any, what: str) -> tuple[bytes, str]:
@@ -31,7 +44,28 @@ def dump(app: Celery, value: Any, what: str) -> tuple[bytes, str]:
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
         value = value.model_dump(mode="json")
-    return serialize(value, app.conf.result_serializer, what)
+    dumped = serialize(value, app.conf.result_serializer, what)
+    if app.conf.result_serializer == "json":
+        _refuse_what_json_changes(value, what)
+    return dumped
+
+
+def _refuse_what_json_changes(value: Any, what: str) -> None:
+    """What JSON takes, and gives back as something else, or not to every reader."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        mappings = [part for part in level if isinstance(part, dict)]
+        for mapping in mappings:
+            wrong = next((key for key in mapping if not isinstance(key, str)), None)
+            if wrong is not None or None in mapping:
+                raise UnserializableError(what, "json", f"keys must be texts, not {wrong!r}")
+            if mapping.keys() == _MARKS:
+                raise UnserializableError(what, "json", "__type__ and __value__ are kombu's keys")
+        lists = [part for part in level if isinstance(part, (list, tuple))]
+        level = [part for inner in (*lists, *(m.values() for m in mappings)) for part in inner]
+        if not level:
+            return
+    raise UnserializableError(what, "json", f"it is nested deeper than {MAX_DEPTH}")
 
 
 def serialize(value: Any, serializer: str, what: str) -> tuple[bytes, str]:
@@ -86,9 +120,12 @@ def encode_exception(app: Celery, exc: BaseException) -> Row:
     """
     if type(exc) is ExternalJobFailed:
         return outcome_columns(states.FAILED, reason=as_text(exc.reason))
-    reason = as_text(f"{type(exc).__name__}: {exc}")
+    reason = f"{type(exc).__name__}: {as_text(exc)}"
+    if not isinstance(exc, Exception) or isinstance(exc, _NO_FAILURES):
+        return outcome_columns(states.FAILED, reason=reason)
     try:
-        prepared = app.backend.prepare_exception(cast("Exception", exc), app.conf.result_serializer)
+        str(exc)
+        prepared = app.backend.prepare_exception(exc, app.conf.result_serializer)
         data, type_ = serialize(prepared, app.conf.result_serializer, "exception")
         carried = app.backend.exception_to_python(load(app, data, type_))
     except Exception:  # noqa: BLE001 - whatever an exception's own code raises when it is rebuilt
@@ -122,11 +159,16 @@ def decode_exception(app: Celery, row: Row) -> BaseException:
     if payload is not None:
         exc = app.backend.exception_to_python(payload)
         # Celery makes up a class where it finds none: nobody could catch that by name.
-        if isinstance(exc, BaseException) and type(exc).__module__ != "celery.backends.base":
+        is_known = type(exc).__module__ != "celery.backends.base"
+        if isinstance(exc, Exception) and not isinstance(exc, _NO_FAILURES) and is_known:
             return exc
     return ExternalJobFailed(row["reason"] or "")
 
 
 def as_text(value: object) -> str:
     """A text that every database keeps, whatever it was made of."""
-    return str(value).replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - whatever an exception's own code raises
+        text = f"<{type(value).__name__} without words>"
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()

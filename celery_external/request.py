@@ -10,6 +10,7 @@ from billiard.einfo import (  # type: ignore[attr-defined]
     ExceptionWithTraceback,
 )
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Reject
 from celery.utils.functional import maybe_list
 from celery.worker import state
 from celery.worker.request import Request
@@ -18,7 +19,7 @@ from . import completion, message, payload, signals, states
 from .errors import ExternalError
 from .installation import installation_of
 from .store import decisions, noted, read
-from .trigger import Parked
+from .trigger import Parked, Rejected
 
 logger = logging.getLogger("celery_external")
 
@@ -108,7 +109,13 @@ class ExternalRequest(Request):
         elif isinstance(exc, (WorkerLostError, Terminated, SystemExit, KeyboardInterrupt)):
             state.task_ready(self)
             self._on_lost(exc)
+        elif isinstance(exc, Reject) and not isinstance(exc, Rejected):
+            # By a hook, before the trigger or after the outcome: Celery would record a FAILURE.
+            state.task_ready(self)
+            self.reject(requeue=exc.requeue)  # type: ignore[attr-defined]
         else:
+            if isinstance(exc, Rejected):
+                exc_info.exception = Reject(*exc.args)
             super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
     def _on_time_limit(self, seconds: float) -> None:

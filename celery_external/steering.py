@@ -38,8 +38,7 @@ def report_progress(
     job_id = known_id(installation, job)
     check_attempt(attempt)
     for name, value in (("current", current), ("total", total)):
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if value is not None and not (is_number and math.isfinite(value)):
+        if value is not None and not _is_finite(value):
             raise OptionError(name, f"must be a finite number, not {value!r}")
     progress = {
         "current": current,
@@ -58,6 +57,16 @@ def report_progress(
         )
     if row is None:
         refuse_change(installation, place, job_id, "progress", attempt=attempt, by=None)
+
+
+def _is_finite(value: object) -> bool:
+    """Whether it is a number that every reader of JSON takes."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that is larger than any float
+        return False
 
 
 def extend(

@@ -70,10 +70,11 @@ def _do_what_is_due(installation: Installation) -> int:
             repeated = _repeat(installation, tx, due)
         _announce(installation, ended, repeated)
         to_send = [*ended, *(row for row in repeated if not _is_given_up(row))]
-        sent = message.send(installation.app, to_send, installation.settings.resume_queue)
-        unsent = [row["id"] for row in repeated if row["id"] not in sent and not _is_given_up(row)]
+        done: set[str] = {row["id"] for row in repeated if _is_given_up(row)}
+        sent = message.send(installation.app, to_send, installation.settings.resume_queue, done)
+        unsent = [row["id"] for row in repeated if row["id"] not in sent | done]
         if unsent:
-            # Only what the broker took counts as sent.
+            # Only what the broker took counts as sent, and what it never will.
             with installation.database.alone() as tx:
                 grace = installation.settings.resume_grace
                 times.take_back_repeat(tx, installation.namespace, unsent, grace)
@@ -130,13 +131,15 @@ def _end_of(row: Row) -> tuple[str, str] | None:
     """The outcome that time has brought about; None: it is a message that is to be sent again."""
     if row["kind"] is not None:
         return None
+    if row["expired"] and row["state"] in {states.PENDING, states.RETRY}:
+        return EXPIRED
     if row["past_deadline"]:
         return PAST_DEADLINE
     if row["state"] == states.PARKED:
         return states.TIMED_OUT, "No sign of life within the heartbeat timeout"
     if row["state"] == states.STARTED:
         return states.LOST, "The trigger did not end within its trigger timeout"
-    return EXPIRED if row["expired"] else None
+    return None
 
 
 def _wait(installation: Installation, row: Row) -> float | None:

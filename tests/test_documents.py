@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
+import pytest
+
+from tests.kills.points import OUTLIVED, POINTS
+from tests.kills.test_callers import CALLERS
 from tests.processes import REPOSITORY
 from tests.test_states import LINES
 
+#: The documents with tables of tests, and the parameters of these.
+PARAMETERS = {
+    "states.md": {str(line) for line in LINES},
+    "crashes.md": {str(one) for one in (*POINTS, *OUTLIVED, *CALLERS)},
+}
 DEFAULT_FILE = "tests/test_states.py"
 
 
-def test_each_line_of_the_state_table_names_tests_that_exist() -> None:
-    document = (REPOSITORY / "docs" / "states.md").read_text()
-    lines = [line for line in document.splitlines() if line.startswith("| ")][1:]
-    assert lines
-    known = {str(line) for line in LINES}
-    for line in lines:
-        names = re.findall(r"`((?:tests/\w+\.py::)?test_[\w]+(?:\[[^\]]+\])?)`", line)
-        assert names, line
+def rows_of(document: str) -> list[str]:
+    """The lines of a document's tables, without their heads."""
+    lines = (REPOSITORY / "docs" / document).read_text().splitlines()
+    return [
+        line
+        for line, below in itertools.pairwise([*lines, ""])
+        if line.startswith("| ") and not below.startswith("|---")
+    ]
+
+
+@pytest.mark.parametrize("document", PARAMETERS)
+def test_each_line_of_a_table_names_tests_that_exist(document: str) -> None:
+    rows = rows_of(document)
+    assert rows
+    for row in rows:
+        names = re.findall(r"`((?:tests/[\w/]+\.py::)?test_[\w]+(?:\[[^\]]+\])?)`", row)
+        assert names, row
         for name in names:
             file, _, test = name.rpartition("::")
             function, _, parameter = test.partition("[")
             source = (REPOSITORY / (file or DEFAULT_FILE)).read_text()
             assert f"def {function}(" in source, name
-            assert not parameter or parameter.rstrip("]") in known, name
+            assert not parameter or parameter.rstrip("]") in PARAMETERS[document], name
+
+
+def test_each_point_of_a_kill_stands_in_the_table() -> None:
+    table = "".join(rows_of("crashes.md"))
+    assert [one for one in PARAMETERS["crashes.md"] if f"[{one}]`" not in table] == []
 
 
 def test_each_line_of_the_suite_stands_in_the_table() -> None:

@@ -8,14 +8,19 @@ from typing import Any
 import celery
 from celery import Celery, Task, _state
 from celery.app.trace import TraceInfo, build_tracer, get_actual_ignore_result, trace_ok_t  # type: ignore[attr-defined]
+from celery.backends.base import Backend
+from celery.backends.database import DatabaseBackend
+from celery.backends.redis import RedisBackend
 from celery.beat import Scheduler
 from celery.exceptions import Ignore
+from celery.result import AsyncResult, GroupResult
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
-from celery_external import ExternalTask
+from celery_external import ExternalTask, get_external
 from celery_external.backend import SettlingBackend
+from celery_external.unlock import TASK_NAME
 from tests.processes import REPOSITORY
 
 
@@ -79,6 +84,32 @@ def test_the_private_names_we_use_are_there() -> None:
     assert callable(state.task_ready)
     assert hasattr(state, "revoked_stamps")
     assert callable(Scheduler.update_from_dict)
+
+
+def test_chord_unlock_takes_its_interval_from_its_arguments() -> None:
+    app = Celery(set_as_current=False)
+    app.conf.update(external_database_url="sqlite:///unused.db", result_chord_retry_interval=7)
+    get_external(app)
+    unlock: Any = app.tasks[TASK_NAME]
+    assert parameters(unlock.run.__wrapped__)[:5] == [
+        "group_id", "callback", "interval", "max_retries", "result",
+    ]  # fmt: skip
+    assert unlock.default_retry_delay == 7
+    assert parameters(Backend.fallback_chord_unlock)[:3] == ["self", "header_result", "body"]
+    assert "(header_result.id, body,), kwargs" in inspect.getsource(Backend.fallback_chord_unlock)
+
+
+def test_the_backends_keep_groups_where_the_keepers_look() -> None:
+    for name in ("get_key_for_task", "get_key_for_group", "decode", "client"):
+        assert hasattr(RedisBackend, name), name
+    assert parameters(RedisBackend.get_key_for_group) == ["self", "group_id", "key"]
+    for suffix in (".j", ".t", ".s"):
+        assert f"'{suffix}'" in inspect.getsource(RedisBackend.on_chord_part_return)
+    assert DatabaseBackend.task_cls.date_done is not None
+    assert DatabaseBackend.taskset_cls.date_done is not None
+    assert "cache" in parameters(Backend.restore_group)
+    result: Any = GroupResult("g", [AsyncResult("a", parent=AsyncResult("b"))])
+    assert result.as_tuple() == (("g", None), [(("a", (("b", None), None)), None)])
 
 
 def test_the_document_names_the_supported_versions() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from celery_external import Job, OptionError, Page, Progress
-from celery_external.store.database import _json_has
+from celery_external.store.database import contains_json
 from tests.rows import NOW, Rows
 
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
@@ -147,7 +147,7 @@ def fits(row: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
         if name == "labels":
             fit = set(value) <= set(row["labels"])
         elif name == "meta":
-            fit = _json_has(json.dumps(row["meta"]), json.dumps(value))
+            fit = contains_json(json.dumps(row["meta"]), json.dumps(value))
         elif name == "settled":
             fit = row["kind"] is not None and (row["wake_at"] is None) == value
         elif name.endswith(("_before", "_since")):

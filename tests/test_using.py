@@ -95,13 +95,15 @@ def parked(idle_system: System) -> Callable[[], str]:
     def make() -> str:
         result = idle_system.task("ask").delay()
         with idle_system.app.connection_for_read() as connection:
-            connection.default_channel.queue_purge("celery")
+            channel: Any = connection.default_channel
+            channel.queue_purge("celery")
         idle_system.execute(
             "UPDATE celery_external_job SET state = 'PARKED', started_at = created_at, "
             "parked_at = created_at, wake_at = NULL WHERE id = :id",
             id=result.id,
         )
-        return result.id
+        job_id: str = result.id
+        return job_id
 
     return make
 
@@ -278,7 +280,7 @@ def test_a_chain_and_a_group_whose_first_steps_are_external(
 ) -> None:
     ask, echo = idle_system.task("ask"), idle_system.task("echo")
     chained: Any = chain(ask.s(), echo.s()).apply_async(using=caller)
-    grouped = group(ask.s(), chain(ask.s(), echo.s())).apply_async(using=caller)
+    grouped: Any = group(ask.s(), chain(ask.s(), echo.s())).apply_async(using=caller)
     assert (idle_system.queue_length(), idle_system.find_all(order="created")) == (0, [])
     caller.commit()
     assert len(idle_system.find_all(order="created")) == 3
@@ -290,7 +292,8 @@ def test_a_later_start_is_not_sent_early(idle_system: System, caller: Any) -> No
     result = idle_system.task("ask").apply_async(countdown=7200, using=caller)
     caller.commit()
     with idle_system.app.connection_for_read() as connection:
-        message = idle_system.app.amqp.queues["celery"](connection.default_channel).get(no_ack=True)
+        queue: Any = idle_system.app.amqp.queues["celery"]
+        message = queue(connection.default_channel).get(no_ack=True)
         assert message.headers["eta"] is not None
     idle_system.execute(
         "UPDATE celery_external_job SET wake_at = created_at, due_at = created_at "

@@ -140,7 +140,10 @@ _NEXT_ATTEMPT = Noted(
         sa.or_(
             sa.and_(mine, sa.or_(c.kind.is_not(None), c.state == states.STARTED)),
             # The job was replaced by a canvas, and this is the step that carries its id.
-            sa.and_(p("claim", sa.Text()).is_(None), c.kind == states.CONTINUED),
+            sa.and_(
+                p("claim", sa.Text()).is_(None),
+                sa.func.coalesce(c.answer, c.kind) == states.CONTINUED,
+            ),
         ),
     )
     .values(

@@ -11,9 +11,10 @@ import logging
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache, cached_property
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,7 +24,7 @@ from sqlalchemy import event
 from celery_external import schema
 from celery_external.errors import DatabaseUnavailableError
 
-from . import forks
+from .forking import ForkGate
 from .place import AfterCommit
 from .url import check_url
 
@@ -123,17 +124,6 @@ _IDENTITY = (
     "SELECT current_database(), to_regclass('celery_external_job')::oid, pg_postmaster_start_time()"
 )
 
-#: How psycopg is reached, and SQLite.
-_DRIVERS = {"postgresql": "postgresql+psycopg://", "sqlite": "sqlite://"}
-
-
-@cache
-def dialect_for(name: str) -> sa.Dialect:
-    """For statements on a cursor that takes parameters as psycopg does, whose connection is not
-    SQLAlchemy's.
-    """
-    return sa.create_engine(_DRIVERS[name], paramstyle="pyformat").dialect
-
 
 class Database:
     """The jobs' database, reached by its own pooled connections.
@@ -149,8 +139,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = check_url(url)
         self.dialect_name = self.url.get_backend_name()
-        self.fork_lock = forks.lock_for(self.dialect_name)
-        forks.watch(self)
+        self._gate = ForkGate() if self.dialect_name == "sqlite" else None
+        _databases.add(self)
 
     def __str__(self) -> str:
         """For messages: the URL without its password, a file by its absolute path."""
@@ -229,7 +219,7 @@ class Database:
             DatabaseUnavailableError: It could not be reached, broke off or was too busy.
         """
         try:
-            with self.fork_lock:
+            with self._gate.statement() if self._gate else nullcontext():
                 yield
         except self._unavailable as exc:
             # The other pooled connections have most likely gone the same way.
@@ -282,6 +272,18 @@ class Database:
         """After a fork: forget the connections without closing what the parent still uses."""
         if "engine" in self.__dict__:
             self.engine.dispose(close=False)
+
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _forget_inherited_connections() -> None:
+    for database in list(_databases):
+        database.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_inherited_connections)
 
 
 #: A connection that has rested longer is asked whether it still works (seconds).

@@ -165,7 +165,9 @@ _DUE = Statement(
             c.kind,
             c.sends,
             (c.deadline <= now()).label("past_deadline"),
-            (c.expires_at <= now()).label("expired"),
+            sa.and_(
+                c.expires_at <= now(), sa.func.coalesce(c.expires_at < c.deadline, sa.true())
+            ).label("expired"),
         )
         .where(c.namespace == _p("namespace"), c.wake_at <= _once(now()))
         .order_by(c.wake_at)

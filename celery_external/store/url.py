@@ -1,6 +1,8 @@
-"""Which database URLs can be used."""
+"""Which database URLs can be used, and SQLAlchemy's dialects without a URL."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import sqlalchemy as sa
 
@@ -46,3 +48,12 @@ def check_url(url: str) -> sa.URL:
             )
         return parsed
     raise SettingsError(name, f"must be postgresql+psycopg:// or sqlite:///, not {backend}://")
+
+
+_DRIVERS = {"postgresql": "postgresql+psycopg://", "sqlite": "sqlite://"}
+
+
+@cache
+def dialect_for(name: str) -> sa.Dialect:
+    """For statements on a cursor that is not SQLAlchemy's and takes parameters as psycopg does."""
+    return sa.create_engine(_DRIVERS[name], paramstyle="pyformat").dialect

@@ -226,6 +226,12 @@ def echo(value: Any = None) -> Any:
 
 
 @task
+def wrap(value: Any, name: str) -> list[Any]:
+    """Show what came, and where."""
+    return [name, value]
+
+
+@task
 def add(left: int, right: int) -> int:
     """Add."""
     return left + right

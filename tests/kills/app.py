@@ -35,6 +35,7 @@ def stop(point: str, subject: str | None) -> None:
 def stop_before_publish(headers: Any = None, **_kwargs: Any) -> None:
     """A step is about to be published by the one before it."""
     stop("publish", headers["parent_id"])
+    stop(f"publish-{headers['task'].rpartition('.')[2]}", headers["parent_id"])
 
 
 @after_task_publish.connect

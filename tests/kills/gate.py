@@ -29,16 +29,18 @@ class Gate:
         self._target = (HOST, parts.port)
         self._marker = re.compile(marker)
         self._nth = nth
-        self._held = threading.Event()
+        self._held: set[bytes] = set()
         self._listener = socket.create_server((HOST, 0))
         self._threads: list[threading.Thread] = []
         own = self._listener.getsockname()[1]
         #: Where a process connects in place of the server.
         self.url = url.replace(f":{parts.port}", f":{own}", 1)
 
-    def wait(self) -> None:
-        """Return when the gate holds something."""
-        wait_for(self._held.is_set, what=f"the gate to hold {self._marker.pattern!r}")
+    def wait(self, what: bytes = b"") -> None:
+        """Return when the gate holds something, with this in its marker."""
+        wait_for(
+            lambda: any(what in held for held in self._held), what=f"the gate to hold {what!r}"
+        )
 
     def __enter__(self) -> Self:
         self._spawn(self._accept)
@@ -82,8 +84,9 @@ class Gate:
         sent = b""
         while data := receive(client):
             sent += data
-            if len(self._marker.findall(sent)) >= self._nth:
-                self._held.set()
+            found = [match[0] for match in self._marker.finditer(sent)]
+            if len(found) >= self._nth:
+                self._held.update(found)
             else:
                 server.sendall(data)
 

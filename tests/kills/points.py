@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class AtDeath:
     attempt: int = 1
     backend: str = "PENDING"
     published: int = 0
+    next_row: str | None = None
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class End:
     triggers: int = 1
     next_steps: int = 1
     errbacks: int = 0
+    reason: str = ""
+
+
+_OUTLIVED = "_outlived"
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,24 @@ class Point:
     Attributes:
         name: Also the queue that its job goes through.
         task: What the job is.
+        next_task: What comes after it; ``note_failure`` is its errback.
         at_death: What is to be seen while the process is there, and after its death.
+        is_outlived: PostgreSQL executes the statement that the process stopped in after its death.
     """
 
     name: str
     task: str
     at_death: AtDeath
+    next_task: str = "echo"
+    is_outlived: bool = False
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def place(self) -> str:
+        """The name, without what happens after the death."""
+        return self.name.removesuffix(_OUTLIVED)
 
 
 POINTS = (
@@ -65,6 +79,48 @@ POINTS = (
         "ask_slowly",
         AtDeath("SUCCESS", owed=True, claimed=True, backend="SUCCESS", published=1),
     ),
+    Point(
+        "told_of_failure",
+        "ask_slowly",
+        AtDeath("FAILURE", owed=True, claimed=True, backend="FAILURE", published=1),
+        next_task="note_failure",
+    ),
+    Point(
+        "next_row",
+        "ask_slowly",
+        AtDeath("SUCCESS", owed=True, claimed=True, backend="PARKED", next_row="PENDING"),
+        next_task="ask",
+    ),
+)
+
+
+#: The trigger counts as lost: the main process has seen it, or time has told.
+LOST = End(
+    "FAILURE",
+    "FAILURE",
+    next_steps=0,
+    errbacks=1,
+    reason="The process that ran the trigger is gone",
+)
+LATE = replace(LOST, reason="The trigger did not end within its trigger timeout")
+
+#: Where a job does not end in the usual way, whatever the combination.
+ENDS = {
+    "decided": End(triggers=0),
+    "published": End(next_steps=2),
+    "told": End(next_steps=2),
+    "told_of_failure": End(
+        "FAILURE", "FAILURE", next_steps=2, errbacks=2, reason="told_of_failure"
+    ),
+    # The next step's trigger, and its own outcome.
+    "next_row": End(next_steps=2),
+}
+
+#: The same, where the server outlives its client.
+OUTLIVED = tuple(
+    replace(point, name=point.name + _OUTLIVED, is_outlived=True)
+    for point in POINTS
+    if point.name in {"before_started", "before_park", "told"}
 )
 
 
@@ -89,7 +145,7 @@ class Combination:
     points: tuple[Point, ...] = field(default=POINTS, repr=False)
 
     def __str__(self) -> str:
-        return "-".join((self.dies, self.pool, self.acks, self.broker, self.table)).lower()
+        return f"{self.dies}-{self.pool}-{self.acks}-{self.broker}-{self.table}".lower()
 
     @property
     def is_redelivered(self) -> bool:
@@ -112,13 +168,13 @@ class Combination:
 
     def end_of(self, point: Point) -> End:
         """How the job of a point ends."""
+        if point.name == "before_started_outlived" and not self.is_redelivered:
+            # The row says STARTED, nobody has started anything, and who comes first says so.
+            return replace(LOST, triggers=0, reason="")
         if point.name in {"in_trigger", "before_park"}:
-            if self.is_redelivered:
-                return End(triggers=2)
-            return End("FAILURE", "FAILURE", next_steps=0, errbacks=1)
-        if point.name in {"published", "told"}:
-            return End(next_steps=2)
-        return End(triggers=0) if point.name == "decided" else End()
+            lost = LOST if self.dies == "children" else LATE
+            return End(triggers=2) if self.is_redelivered else lost
+        return ENDS.get(point.name, End())
 
 
 def _named(*names: str) -> tuple[Point, ...]:
@@ -129,14 +185,16 @@ def _named(*names: str) -> tuple[Point, ...]:
 SOLO = _named("before_started", "in_trigger", "before_park", "after_park", "claimed", "told")
 SOLO_EARLY = _named("in_trigger", "told")
 #: On SQLite one thread of a process at a time executes statements, so it stops in one of them.
-THREADS_ON_SQLITE = tuple(p for p in POINTS if p.name not in {"before_started", "before_park"})
+THREADS_ON_SQLITE = tuple(
+    p for p in POINTS if p.name not in {"before_started", "before_park", "told_of_failure"}
+)
 
 #: Pools, acks, brokers and databases in pairs, each with every point that it can be at.
 COMBINATIONS = (
-    Combination("whole", "prefork", "late", "Valkey", "PostgreSQL"),
+    Combination("whole", "prefork", "late", "Valkey", "PostgreSQL", POINTS + OUTLIVED),
     Combination("whole", "prefork", "early", "RabbitMQ", "SQLite"),
     Combination("children", "prefork", "late", "RabbitMQ", "SQLite"),
-    Combination("children", "prefork", "early", "Valkey", "PostgreSQL"),
+    Combination("children", "prefork", "early", "Valkey", "PostgreSQL", POINTS + OUTLIVED),
     Combination("children", "prefork", "late_requeued", "Valkey", "SQLite"),
     Combination("whole", "threads", "late_once", "Valkey", "SQLite", THREADS_ON_SQLITE),
     Combination("whole", "threads", "early", "RabbitMQ", "PostgreSQL"),

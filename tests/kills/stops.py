@@ -22,8 +22,8 @@ class Stop(Protocol):
     def wait(self) -> None:
         """Return when the process is there."""
 
-    def clear(self) -> None:
-        """Let the living go on, and nothing that the dead have left."""
+    def clear(self, *, is_outlived: bool = False) -> None:
+        """Let the living go on; of the dead only what outlives them, if that is wanted."""
 
 
 class FileStop:
@@ -40,7 +40,8 @@ class FileStop:
             lambda: self._line in self._system.lines("stopped"), what=f"a stop at {self._line}"
         )
 
-    def clear(self) -> None:
+    def clear(self, *, is_outlived: bool = False) -> None:
+        assert not is_outlived
         self._path.unlink(missing_ok=True)
 
 
@@ -56,9 +57,9 @@ class LockStop:
     def wait(self) -> None:
         self._waiting = wait_for(self._find_waiting, what="a statement to wait for the lock")
 
-    def clear(self) -> None:
-        # The server would execute a dead client's statement as soon as it has the lock.
-        for pid in self._waiting:
+    def clear(self, *, is_outlived: bool = False) -> None:
+        # The server executes a dead client's statement as soon as it has the lock.
+        for pid in () if is_outlived else self._waiting:
             self._connection.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
         self._connection.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -13,12 +12,15 @@ from tests.kills.points import COMBINATIONS, POINTS, Combination, Point
 CASES = [(combination, point) for combination in COMBINATIONS for point in combination.points]
 
 
+@pytest.mark.timeout(300)  # the first test of a combination plays all of its points
 @pytest.mark.parametrize(("combination", "point"), CASES, ids=str)
 def test_a_worker_is_killed(
     played: Callable[[Combination], Mapping[str, Seen]], combination: Combination, point: Point
 ) -> None:
     seen = played(combination)[point.name]
     assert seen.at_death == point.at_death
+    if isinstance(seen.end, Exception):
+        raise seen.end
     assert seen.end == combination.end_of(point)
 
 

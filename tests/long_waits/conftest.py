@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import time
@@ -16,6 +17,7 @@ from celery_external import Job
 from celery_external.canvas import ids_in
 from tests.long_waits.memories import EXPIRES, Keys, Memory, Tables
 from tests.processes import Process, Worker
+from tests.servers import Valkey
 from tests.systems import TASKS, System
 from tests.waiting import wait_for
 
@@ -84,7 +86,7 @@ class Stage:
         """Wait for longer than the expiry, then answer."""
         system, memory = self._system, self._memory
         with Worker(TASKS, env=self._env, concurrency=2):
-            self._run_client("start")
+            run_client("start", self._env)
             started = json.loads((system.scratch / "started.json").read_text())
             parked = self._wait_for_quiet(started)
             control = self._keep_a_result()
@@ -94,7 +96,7 @@ class Stage:
             completed_at = time.time()
             for job in parked:
                 system.external.signal_succeeded(job, "answer")
-            self._run_client("read")
+            run_client("read", self._env)
             story = Story(
                 started=started,
                 before={name: at for name, at in before.items() if name != control},
@@ -133,10 +135,28 @@ class Stage:
 
         wait_for(look, what="the expiry")
 
-    def _run_client(self, action: str) -> None:
-        """Have a client do something."""
-        with Process("tests.long_waits.client", action, env=self._env) as client:
-            assert client.wait(60) == 0, client.log()
+
+@pytest.fixture(scope="package", autouse=True)
+def _let_results_go(valkey: Valkey) -> Iterator[None]:
+    """A result tells its server when it goes: not after that has gone."""
+    del valkey  # outlives this
+    yield
+    gc.collect()
+
+
+def run_client(action: str, env: dict[str, str]) -> None:
+    """Have a client do something."""
+    with Process("tests.long_waits.client", action, env=env) as client:
+        assert client.wait(60) == 0, client.log()
+
+
+def keep_with_django(**database: Any) -> dict[str, str]:
+    """The environment of a process that keeps its results with django-celery-results."""
+    return {
+        "RESULT_URL": "django-db",
+        "RESULTS_DATABASE": json.dumps(database),
+        "DJANGO_SETTINGS_MODULE": "tests.long_waits.settings",
+    }
 
 
 @pytest.fixture(scope="package")
@@ -175,8 +195,11 @@ def stage(
                 url, memory = f"db+{results}", Tables(results, Tables.CELERY, clean_up)
             else:
                 file = scratch / "results.db"
-                env["RESULTS_FILE"] = str(file)
-                env["DJANGO_SETTINGS_MODULE"] = "tests.long_waits.settings"
+                env = keep_with_django(
+                    ENGINE="django.db.backends.sqlite3",
+                    NAME=str(file),
+                    OPTIONS={"timeout": 30, "transaction_mode": "IMMEDIATE"},
+                )
                 url, memory = "django-db", Tables(f"sqlite:///{file}", Tables.DJANGO, clean_up)
             made.enter_context(closing(memory))
             return Stage(system, memory, {**env, "RESULT_URL": url})

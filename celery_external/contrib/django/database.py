@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
@@ -19,10 +20,11 @@ from django.db.utils import IntegrityError, InterfaceError, InternalError, Opera
 
 from celery_external import schema
 from celery_external.errors import DatabaseUnavailableError, OptionError, SettingsError
-from celery_external.store import forks
-from celery_external.store.database import Row, Transaction, contains_json, dialect_for
+from celery_external.store.database import Row, Transaction, contains_json
+from celery_external.store.forking import ForkGate
 from celery_external.store.joined import check_same
 from celery_external.store.place import AfterCommit, Home, Place, go_on
+from celery_external.store.url import dialect_for
 
 PACKAGE = "celery_external.contrib.django"
 _SETTING = "external_database_url"
@@ -133,16 +135,17 @@ class DjangoDatabase:
         self.dialect_name: str = connections[alias].vendor
         self.dialect = dialect_for(self.dialect_name)
         self.upgrade_command = f"python manage.py migrate celery_external --database={alias}"
-        # To wait for other threads here could be to wait for one that waits for the caller.
-        self.fork_lock = nullcontext()
+        self._gate = ForkGate() if self.dialect_name == "sqlite" else None
         self._seen: weakref.WeakKeyDictionary[Any, _Seen] = weakref.WeakKeyDictionary()
         #: The addresses that have been found to be another home's.
         self._same: set[tuple[str, ...]] = set()
-        forks.watch(self)
+        _databases.append(self)
 
     def __str__(self) -> str:
         """For messages: the alias and what is behind it."""
-        return f"django://{self.alias} ({self.dialect_name} {self._connection.settings_dict['NAME']})"
+        return (
+            f"django://{self.alias} ({self.dialect_name} {self._connection.settings_dict['NAME']})"
+        )
 
     @property
     def _connection(self) -> Any:
@@ -157,21 +160,22 @@ class DjangoDatabase:
     @contextmanager
     def alone(self) -> Iterator[Transaction]:
         """For a single statement: in a savepoint, so that its failure leaves ``atomic()`` usable."""
-        if self.defers:
-            with self._atomic(), self._cursor() as cursor:
-                yield Transaction(self.dialect, cursor)
-        else:
-            with self._cursor() as cursor:
-                yield Transaction(self.dialect, cursor)
+        savepoint = self._atomic() if self.defers else nullcontext()
+        with self._whole(), savepoint, self._cursor() as cursor:
+            yield Transaction(self.dialect, cursor)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """For several statements: ``atomic()``."""
         takes_turn = self.dialect_name == "sqlite" and not self.defers
-        with self._atomic(), self._cursor() as cursor:
+        with self._whole(), self._atomic(), self._cursor() as cursor:
             if takes_turn:
                 cursor.execute(_TAKE_TURN, {})
             yield Transaction(self.dialect, cursor)
+
+    def _whole(self) -> AbstractContextManager[None]:
+        """No fork of the process in the middle."""
+        return self._gate.statement() if self._gate else nullcontext()
 
     @contextmanager
     def _atomic(self) -> Iterator[None]:
@@ -309,6 +313,18 @@ class DjangoDatabase:
         if self.dialect_name == "postgresql" and not connection.in_atomic_block:
             # psycopg leaves it alone in a process that has not made it.
             connection.connection = None
+
+
+_databases: list[DjangoDatabase] = []
+
+
+def _forget_inherited_connections() -> None:
+    for database in _databases:
+        database.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_inherited_connections)
 
 
 class _Cursor:

@@ -151,7 +151,9 @@ class InTransactions(TransactionTestCase):
             assert (found.deadline, dict(found.meta or {})) == (deadline, meta)
             assert found.created_at.utcoffset() == timedelta(0)
             assert abs(datetime.now(UTC) - found.created_at) < timedelta(minutes=1)
-            assert extend_job(job, deadline=deadline + timedelta(1)).deadline == deadline + timedelta(1)
+            assert extend_job(
+                job, deadline=deadline + timedelta(1)
+            ).deadline == deadline + timedelta(1)
             page = find_jobs(
                 labels=["x%"], meta={"%(p)s": ""}, order="created", root_id=job.id,
                 created_since=found.created_at,

@@ -1,0 +1,1 @@
+"""Jobs driven at random, against a model of the state table."""

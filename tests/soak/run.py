@@ -1,0 +1,117 @@
+"""One soak from beginning to end: chaos, then calm, then the ledger and the search for leaks."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from tests.soak import leaks
+from tests.soak.chaos import Chaos
+from tests.soak.ledger import Ledger
+from tests.soak.world import Combination, World
+
+#: In calm, a process may grow by this, caches warm: less than a byte a job would be none.
+MOST = leaks.Size(mebibytes=8, files=3, threads=1, objects=2000)
+NOTHING = leaks.Size(mebibytes=0, files=0, threads=0)
+
+
+@dataclass
+class Soak:
+    """What a soak has shown."""
+
+    combination: Combination
+    seed: int
+    killed: Counter[str] = field(default_factory=Counter)
+    ledger: Ledger | None = None
+    left: list[str] = field(default_factory=list)
+    #: Of the process that grew most, while so many jobs ran.
+    grown: leaks.Size = NOTHING
+    calm_jobs: int = 0
+
+    @property
+    def faults(self) -> list[str]:
+        """Everything that must not be."""
+        return [*(self.ledger.faults if self.ledger else ["there is no ledger"]), *self.left]
+
+    def lines(self) -> Iterator[str]:
+        """The result for people."""
+        yield f"{self.combination}, seed {self.seed}"
+        for name, number in sorted(self.killed.items()):
+            yield f"{number:8} killed or stopped: {name}"
+        if self.ledger is not None:
+            yield from self.ledger.lines()
+        yield f"{len(self.left):8} leaks; during {self.calm_jobs} jobs in calm a process grew by"
+        yield f"         at most {self.grown.mebibytes} MiB, {self.grown.objects} objects, "
+        yield f"         {self.grown.files} files, {self.grown.threads} threads"
+        yield from (f"FAULT    {fault}" for fault in self.faults)
+
+
+def soak(
+    combination: Combination,
+    seed: int,
+    *,
+    chaos: float,
+    calm: int,
+    say: Callable[[str], None],
+    patience: float = 60,
+) -> Soak:
+    """Run for ``chaos`` seconds, then so many jobs in calm.
+
+    Arguments:
+        combination: The broker and the database.
+        seed: What gives chaos its order.
+        chaos: Seconds.
+        calm: Jobs that run before, and again while, memory is looked at; 0: do not look.
+        say: Told of each phase.
+        patience: Seconds until every job must be settled, each time.
+    """
+    done = Soak(combination, seed)
+    began = time.monotonic()
+
+    def tell(what: str) -> None:
+        say(f"{time.monotonic() - began:6.1f} s  {what}")
+
+    with World(combination) as world:
+        world.wait_ready()
+        tell(f"{combination}: chaos begins, seed {seed}")
+        done.killed = Chaos(world, seed).run(chaos)
+        world.revive(world.processes)
+        world.stop_starting()
+        tell(f"chaos is over, {world.count_unfinished()} jobs are open or owed")
+        world.drain(patience)
+        tell(f"all of {world.count_jobs()} jobs are settled")
+        if calm:
+            watch_growth(world, done, calm, patience)
+            tell(f"{2 * calm} jobs in calm")
+        find_leaks(world, done)
+        done.ledger = Ledger(world)
+        tell("the ledger is closed")
+    return done
+
+
+def watch_growth(world: World, done: Soak, calm: int, patience: float) -> None:
+    """Compare the long-lived processes before and after jobs, when caches are warm."""
+    world.start_jobs(calm, patience)
+    before = leaks.measure(world)
+    done.calm_jobs = -world.count_jobs()
+    world.start_jobs(calm, patience)
+    done.calm_jobs += world.count_jobs()
+    after = leaks.measure(world)
+    grown = [after[pid] - size for pid, size in before.items()]
+    done.grown = leaks.largest(grown)
+    done.left += [f"a process grew by {size}" for size in grown if size.exceeds(MOST)]
+
+
+def find_leaks(world: World, done: Soak) -> None:
+    """What must not be there when nothing is left to do."""
+    leaks.ask_processes(world)
+    done.left += leaks.find_open_transactions(world)
+    for signaller in world.signallers:
+        signaller.stop()
+    done.left += leaks.find_connections(world)
+    done.left += leaks.find_keys(world)
+    for process in world.processes:
+        process.kill()
+    done.left += leaks.find_queues(world)
