@@ -116,7 +116,10 @@ class _Pending:
 
     def go(self) -> None:
         for rows, call in self.calls:
-            go_on(rows, lambda known, call=call: call(self._committed(known)))
+            go_on(rows, functools.partial(self._call, call))
+
+    def _call(self, call: AfterCommit, rows: list[Row]) -> None:
+        call(self._committed(rows))
 
     def _committed(self, rows: list[Row]) -> list[Row]:
         if not self.is_doubtful:

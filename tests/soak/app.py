@@ -82,7 +82,8 @@ def report(seconds: float) -> None:
 
 def report_process() -> None:
     """Write down how many objects this process has, and connections out of its pool."""
-    pool: Any = installation_of(app).database.engine.pool
+    database: Any = installation_of(app).database
+    pool = database.engine.pool
     gc.collect()
     notes.write("processes", pid=os.getpid(), out=pool.checkedout(), objects=len(gc.get_objects()))
 

@@ -1,4 +1,4 @@
-"""Django: ``using="default"``, the jobs on Django's own connection, tables by ``manage.py migrate``.
+"""Django: the jobs on its own connection, their tables by ``manage.py migrate``.
 
 Put ``celery_external.contrib.django`` into INSTALLED_APPS.
 """

@@ -159,7 +159,7 @@ class DjangoDatabase:
 
     @contextmanager
     def alone(self) -> Iterator[Transaction]:
-        """For a single statement: in a savepoint, so that its failure leaves ``atomic()`` usable."""
+        """For a single statement: a failure leaves ``atomic()`` usable, by a savepoint."""
         savepoint = self._atomic() if self.defers else nullcontext()
         with self._whole(), savepoint, self._cursor() as cursor:
             yield Transaction(self.dialect, cursor)

@@ -7,7 +7,7 @@ from celery.contrib.django.task import DjangoTask
 from celery_external.task import ExternalTask
 
 
-class DjangoExternalTask(ExternalTask, DjangoTask):
+class DjangoExternalTask(ExternalTask, DjangoTask):  # type: ignore[type-arg]  # as ExternalTask
     """An :class:`ExternalTask` with Celery's ``delay_on_commit`` and ``apply_async_on_commit``.
 
     With ``external_database_url = "django://…"`` an ordinary ``delay`` inside ``atomic()`` is as

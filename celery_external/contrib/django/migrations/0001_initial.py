@@ -13,5 +13,5 @@ class Migration(migrations.Migration):  # type: ignore[misc]  # Django has no ty
     """Alembic's revision 0001."""
 
     initial = True
-    dependencies: ClassVar = []
-    operations: ClassVar = [UpgradeTables(None, "0001")]
+    dependencies: ClassVar[list[tuple[str, str]]] = []
+    operations: ClassVar[list[UpgradeTables]] = [UpgradeTables(None, "0001")]

@@ -8,7 +8,7 @@ import psutil
 from celery import shared_task
 from django.db import connection, transaction
 
-from celery_external import current_job
+from celery_external import ReferenceTakenError, current_job
 from celery_external.contrib.django import DjangoExternalTask
 from tests.django.project.shop.models import Order
 
@@ -37,27 +37,31 @@ def ask_and_fail(name: str) -> None:
 
 
 @shared_task(base=DjangoExternalTask, bind=True)
-@transaction.atomic
 def retry_inside(self: Any) -> None:
     """The retry would be rolled back."""
-    raise self.retry(countdown=0)
+    with transaction.atomic():
+        raise self.retry(countdown=0)
 
 
 @shared_task(base=DjangoExternalTask, bind=True)
-@transaction.atomic
 def refer(self: Any, reference: str) -> None:
     """Goes on with its transaction where its reference is another job's."""
-    try:
-        self.job.reference = reference
-    except ValueError:
-        self.job.meta["taken"] = reference
+    with transaction.atomic():
+        try:
+            self.job.reference = reference
+        except ReferenceTakenError:
+            self.job.meta["taken"] = reference
 
 
 def count_connections() -> int:
-    """How many connections there are to the database: of anybody's, or of this process's."""
+    """How many connections this process has to the database, Django's own among them."""
+    connection.ensure_connection()
+    process = psutil.Process()
     if connection.vendor == "sqlite":
         name = str(connection.settings_dict["NAME"])
-        return sum(opened.path == name for opened in psutil.Process().open_files())
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-        return int(cursor.fetchone()[0])
+        return sum(opened.path == name for opened in process.open_files())
+    port = int(connection.settings_dict["PORT"])
+    return sum(
+        bool(made.raddr) and made.raddr.port == port and made.status == psutil.CONN_ESTABLISHED
+        for made in process.net_connections("tcp")
+    )

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import psycopg
+import pytest
 from django.db import connection
 from django.test import TransactionTestCase
 
@@ -14,13 +15,13 @@ from tests.django.project.shop.tasks import ask
 from tests.waiting import wait_for
 
 
-class OnAServer(TransactionTestCase):
+class OnAServer(TransactionTestCase):  # type: ignore[misc]  # Django has no types
     """What SQLite has not."""
 
     def test_a_connection_that_was_cut_costs_nothing(self) -> None:
         job = ask.delay()
         cut(connection)
-        with self.assertRaises(DatabaseUnavailableError):
+        with pytest.raises(DatabaseUnavailableError):
             get_job(job)
         # The next call has a new one, without the end of a request in between.
         assert get_job(job).id == job.id
