@@ -67,7 +67,7 @@ def test_both_make_the_same_tables(urls: tuple[str, str]) -> None:
     )
     assert said.count("Run: python manage.py migrate celery_external --database=default") == 2
     assert "CREATE TABLE celery_external_job" in project.manage(
-        "sqlmigrate", "celery_external", "1"
+        "sqlmigrate", "celery_external", "0001"
     )
     project.manage("migrate", "--run-syncdb")
     assert describe(empty) == describe(by_alembic)
