@@ -55,6 +55,8 @@ def sweep(ctx: click.Context) -> None:
 
 def _external_of(ctx: click.Context) -> External:
     app: Celery = ctx.obj.app
+    # As in a worker: receivers of our signals are there, and Django is set up.
+    app.loader.import_default_modules()
     try:
         return get_external(app)
     except ExternalError as exc:

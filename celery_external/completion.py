@@ -100,7 +100,7 @@ def _decide(
 
 def _continues_here(installation: Installation, place: Place, row: Row) -> bool:
     """Whether the next step can be a row of this very transaction; otherwise a worker starts it."""
-    if row["kind"] != states.CONTINUED or place is installation.database or _is_running(row):
+    if row["kind"] != states.CONTINUED or not place.defers or _is_running(row):
         return False
     return is_external(continuation.first_task(installation.app, row))
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from .errors import OptionError, SettingsError
 
 PREFIX = "external_"
+DEFAULT_DATABASE_URL = "sqlite:///celery-external.db"
 
 MAX_LABELS = 32
 MAX_LABEL_LENGTH = 255
@@ -29,8 +30,9 @@ class Settings:
     """The ``external_*`` settings of an app (``CELERY_EXTERNAL_*`` with Django's namespace).
 
     Attributes:
-        database_url: SQLAlchemy URL of the jobs' database. Default: a SQLite file
-            ``celery-external.db`` in the working directory.
+        database_url: SQLAlchemy URL of the jobs' database, or ``django://`` and an alias of
+            Django's. Default: a SQLite file ``celery-external.db`` in the working directory;
+            with ``celery_external.contrib.django`` installed, ``django://default``.
         namespace: One app on one broker; two apps may share a database. Default ``default``.
         resume_queue: Queue for resumes. Default None: the queue the job came by.
         sweep_queue: Queue for the sweep. Default None: the app's default queue.
@@ -42,7 +44,7 @@ class Settings:
             Default 3600.
     """
 
-    database_url: str = "sqlite:///celery-external.db"
+    database_url: str = DEFAULT_DATABASE_URL
     namespace: str = "default"
     resume_queue: str | None = None
     sweep_queue: str | None = None
@@ -60,28 +62,35 @@ class Settings:
 KNOWN = tuple(PREFIX + field.name for field in fields(Settings))
 
 
-def read_settings(conf: Mapping[str, Any], namespace: str | None = None) -> Settings:
+def read_settings(
+    conf: Mapping[str, Any],
+    namespace: str | None = None,
+    *,
+    default_url: str = DEFAULT_DATABASE_URL,
+) -> Settings:
     """Check and freeze the ``external_*`` settings of ``conf``.
 
     With a ``namespace``, such as ``CELERY`` in Django's settings, what is written in capitals
-    without it belongs to somebody else.
+    without it belongs to somebody else. ``default_url`` is where the jobs are unless it says.
 
     Raises:
         SettingsError: naming the setting; also for a name that nobody reads.
     """
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"database_url": default_url}
     prefix = f"{(namespace or 'CELERY').rstrip('_')}_"
     for key in conf:
         if namespace and not key.startswith(prefix) and not key.islower():
             continue
         name = key.removeprefix(prefix).lower()
         if name in KNOWN:
-            given[name.removeprefix(PREFIX)] = _check_setting(name, conf[key])
+            value = _check_setting(name, conf[key])
+            if value is not None:
+                given[name.removeprefix(PREFIX)] = value
         elif name.startswith(PREFIX):
             raise SettingsError(name, f"there is no such setting{_did_you_mean(name)}")
         else:
             _refuse_misspelling(key, name)
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    return Settings(**given)
 
 
 def _check_setting(name: str, value: Any) -> Any:

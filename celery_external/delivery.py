@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 from . import message, payload, signals, states
 from .config import Options
-from .errors import DatabaseUnavailableError
+from .errors import DatabaseUnavailableError, OptionError
 from .job import Job
 from .result_type import result_type_of
 from .store import attempts, decisions, deliveries, noted
@@ -231,6 +231,19 @@ class Delivery:
         return row is not None
 
     # --- The end ---
+
+    def refuse_in_transaction(self) -> None:
+        """A trigger that ends inside ``atomic()`` would have its last word rolled back.
+
+        Raises:
+            OptionError: A transaction is open that the exception on its way would end.
+        """
+        if self.installation.database.defers:
+            raise OptionError(
+                "atomic",
+                "retry() and replace() leave by an exception, which rolls back the transaction "
+                "that is open: leave atomic() first",
+            )
 
     def begin_next_attempt(
         self, start: Row, timing: Mapping[str, Any], *, is_retry: bool

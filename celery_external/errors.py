@@ -188,21 +188,25 @@ class EagerCanvasError(ExternalError):
 class SchemaError(ExternalError):
     """The tables are missing, behind, or from a newer version of the package."""
 
-    def __init__(self, database: str, found: str | None, wanted: str) -> None:
-        super().__init__(database, found, wanted)
+    def __init__(
+        self,
+        database: str,
+        found: str | None,
+        wanted: str,
+        command: str = "celery -A <your app> external upgrade",
+    ) -> None:
+        super().__init__(database, found, wanted, command)
         self.database = database
         self.found = found
         self.wanted = wanted
+        self.command = command
 
     def __str__(self) -> str:
         if self.found is None:
-            return (
-                f"{self.database} has no celery-external tables. "
-                "Run: celery -A <your app> external upgrade"
-            )
+            return f"{self.database} has no celery-external tables. Run: {self.command}"
         return (
             f"{self.database} has schema {self.found}, this version of celery-external needs "
-            f"{self.wanted}. Run: celery -A <your app> external upgrade "
+            f"{self.wanted}. Run: {self.command} "
             "(or upgrade the package, if the schema is the newer of the two)"
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 import threading
 import weakref
 from functools import cached_property
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 from celery import _state
 
 from . import migrations, schema
-from .config import Settings, read_settings
-from .errors import OptionError, SchemaError
+from .config import DEFAULT_DATABASE_URL, Settings, read_settings
+from .errors import OptionError, SchemaError, SettingsError
 from .store.database import Database
-from .store.joined import Joined, join
-from .store.place import Place, Within
+from .store.joined import join
+from .store.place import Home, Place
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -35,7 +36,7 @@ class Installation:
         self._app = weakref.ref(app)
         self._lock = threading.Lock()
         # Said at the start, kept from the first use on: until then an app may be configured.
-        Database(self._read_settings().database_url)
+        _home_of(self._read_settings().database_url)
 
     @property
     def app(self) -> Celery:
@@ -51,11 +52,11 @@ class Installation:
 
     def _read_settings(self) -> Settings:
         namespace = self.app.namespace  # type: ignore[attr-defined]  # celery-types lacks it
-        return read_settings(self.app.conf, namespace)
+        return read_settings(self.app.conf, namespace, default_url=_default_url())
 
     @cached_property
-    def _unchecked(self) -> Database:
-        database = Database(self.settings.database_url)
+    def _unchecked(self) -> Home:
+        database = _home_of(self.settings.database_url)
         # Where the app goes, at the process's end at the latest, its connections are closed.
         weakref.finalize(self.app, database.dispose)
         return database
@@ -66,8 +67,8 @@ class Installation:
         return self.settings.namespace
 
     @cached_property
-    def database(self) -> Database:
-        """The database, with its schema checked (SQLite: made) once a process.
+    def database(self) -> Home:
+        """The database, with its schema checked (SQLite's file: made) once a process.
 
         Raises:
             SchemaError: The tables are missing or of another version.
@@ -75,29 +76,34 @@ class Installation:
         """
         with self._lock:
             found = self.read_revision()
-            if found != schema.REVISION and self._unchecked.dialect_name == "sqlite":
+            if found != schema.REVISION and self._unchecked.makes_itself:
                 self.upgrade()
             elif found != schema.REVISION:
-                raise SchemaError(str(self._unchecked), found, schema.REVISION)
+                raise self._schema_error(found)
         logger.info("celery-external keeps its jobs in %s", self._unchecked)
         return self._unchecked
 
     def place(self, using: Any = None) -> Place:
-        """Where statements run: our own connections, or the transaction that ``using`` names.
+        """Where statements run: the jobs' database, or the transaction that ``using`` names.
 
         Raises:
             OptionError: ``using`` is no transaction that can be joined.
         """
         if using is None:
             return self.database
-        if isinstance(using, (Within, Joined)):
+        if isinstance(using, Place):
             return using
         if isinstance(using, str):
-            # Django is imported by those who use it.
-            django = importlib.import_module("celery_external.contrib.django.database")
-            joined: Place = django.join(self, using)
+            try:
+                joined: Place = _django().join(self.database, using)
+            except ModuleNotFoundError as exc:
+                raise OptionError("using", f"is a text, an alias of Django's: {exc}") from exc
             return joined
         return join(self.database, using)
+
+    def rest(self, *, is_over: bool = False) -> None:
+        """A thread of ours pauses, or ends: it holds no connection that others need."""
+        self._unchecked.rest(is_over=is_over)
 
     def read_revision(self) -> str | None:
         """The schema revision that the database has; None without our tables."""
@@ -112,15 +118,49 @@ class Installation:
         """
         found = self.read_revision()
         if found is not None and not migrations.is_known(found):
-            raise SchemaError(str(self._unchecked), found, schema.REVISION)
-        with self._unchecked.guarded():
-            migrations.upgrade(self._unchecked.engine)
+            raise self._schema_error(found)
+        if found != schema.REVISION:
+            self._unchecked.upgrade(migrations.upgrade)
+
+    def _schema_error(self, found: str | None) -> SchemaError:
+        home = self._unchecked
+        return SchemaError(str(home), found, schema.REVISION, home.upgrade_command)
 
     @property
     def database_name(self) -> str:
         """The database for people: no password, a file by its absolute path."""
         return str(self._unchecked)
 
+
+# --- Django is imported by those who use it -------------------------------------------------------
+
+
+def _django() -> Any:
+    return importlib.import_module("celery_external.contrib.django.database")
+
+
+def _home_of(url: str) -> Home:
+    """The database that a URL names.
+
+    Raises:
+        SettingsError: It cannot be used.
+    """
+    if not url.startswith("django:"):
+        return Database(url)
+    try:
+        home: Home = _django().home_of(url)
+    except ModuleNotFoundError as exc:
+        raise SettingsError("external_database_url", f"needs Django: {exc}") from exc
+    return home
+
+
+def _default_url() -> str:
+    if "django.conf" not in sys.modules:
+        return DEFAULT_DATABASE_URL
+    return _django().default_url() or DEFAULT_DATABASE_URL
+
+
+# --- Each app's own -------------------------------------------------------------------------------
 
 _installations: weakref.WeakKeyDictionary[Celery, Installation] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()

@@ -122,10 +122,11 @@ def lock(
         raise OptionError("lock_job", "takes either a job or root_id=")
     if job is not None and task is not None:
         raise OptionError("task", "says which job of a canvas is meant: it goes with root_id=")
-    if using is not None:
-        yield _find(installation, installation.place(using), job, root_id, task)
+    joined = installation.place(using)
+    if using is not None and joined.defers:
+        yield _find(installation, joined, job, root_id, task)
         return
-    with within(installation.database) as place:
+    with within(joined) as place:
         yield _find(installation, place, job, root_id, task)
 
 

@@ -130,6 +130,7 @@ def replace(delivery: Delivery, sig: Any) -> Any:
         # Celery runs it here and now, and has its result, which is not this task's.
         delivery.result_type = None
         return Succeeded(delivery.hooks.send_replacement(sig))
+    delivery.refuse_in_transaction()
     if delivery.decide_own(_continuation(delivery, sig)):
         return _send_replacement(delivery, sig)
     # The trigger ends here, and after it whoever may hand the outcome on.

@@ -51,6 +51,8 @@ class ExternalRequest(Request):
                 completion.cancel(installation, self.id, attempt=self._attempt(), reason="Revoked")
         except ExternalError as exc:
             logger.info("Job %s was revoked: %s", self.id, exc)
+        finally:
+            installation.rest()
         # Delivered all the same: this delivery hands the outcome on.
         return False
 
@@ -158,6 +160,8 @@ class ExternalRequest(Request):
         except ExternalError:
             logger.exception("Job %s: that its trigger is lost will be found out later", self.id)
             return
+        finally:
+            installation.rest()
         if lost is not None:
             signals.job_completed.send(
                 self.app, job_id=self.id, attempt=lost["attempt"], kind=lost["kind"]

@@ -141,7 +141,8 @@ class Call:
         self._task_id = task_id
         self._options = options
         self._installation: Installation = installation_of(task.app)
-        self._is_joined = using is not None
+        #: The row is committed later, by somebody else, and the message goes out then.
+        self._is_deferred = using is not None
         self._using = using
         self._expires = _expiry(task.app, expires)
         self._own = own_delivery(task_id)
@@ -161,7 +162,7 @@ class Call:
                 # The row has it; a broker's headers are for small things.
                 kept = {k: v for k, v in headers[message.OPTIONS_HEADER].items() if k != "meta"}
                 headers[message.OPTIONS_HEADER] = kept
-            if self._is_joined:
+            if self._is_deferred:
                 self._place.after_commit([self._row], lambda rows: self._send(rows, body, publish))
                 return False
         return self._is_sent
@@ -184,13 +185,16 @@ class Call:
 
     def _write(self, body: Any, publish: Mapping[str, Any]) -> bool:
         app = self._task.app
-        start, timing = self._columns(body, publish)
         try:
+            self._is_deferred = self._place.defers
+            start, timing = self._columns(body, publish)
             if self._own is not None:
+                if self._using is None:
+                    self._own.refuse_in_transaction()
                 return self._begin_next_attempt(self._own, start, timing)
             return self._insert(start, timing)
         except DatabaseUnavailableError:
-            if app.current_worker_task is None or self._is_joined:
+            if app.current_worker_task is None or self._is_deferred:
                 raise
             # The task that is running must not fail for it. A new job gets its row at the
             # trigger; the own job's row says what to do next: the sweep, or the lease's end.
@@ -210,7 +214,7 @@ class Call:
         wait = _seconds_until(app, headers.get("eta"))
         settings = self._installation.settings
         # What is sent after a commit may be forgotten by a process that dies: soon, then.
-        grace = settings.resume_grace if self._is_joined else settings.pending_grace
+        grace = settings.resume_grace if self._is_deferred else settings.pending_grace
         return start, {**self._expires, "wake_in": wait + grace}
 
     def _insert(self, start: Row, timing: Mapping[str, Any]) -> bool:
@@ -242,7 +246,7 @@ class Call:
     def give_up(self, exc: BaseException) -> Any:
         """The message could not be sent: take the row back, or leave it to the sweep."""
         row = self._row
-        if row is None or self._is_joined:
+        if row is None or self._is_deferred:
             return None
         try:
             if self._own is not None and isinstance(exc, Exception):

@@ -179,6 +179,12 @@ class Sweeper(threading.Thread):
 
     def run(self) -> None:
         """Go on until :meth:`stop`."""
+        try:
+            self._go_on()
+        finally:
+            self._installation.rest(is_over=True)
+
+    def _go_on(self) -> None:
         settings = self._installation.settings
         interval = settings.sweep_interval * (1 if settings.sweep_in_worker else 6)
         while not self._over.wait(interval):
@@ -191,6 +197,7 @@ class Sweeper(threading.Thread):
                 logger.warning("The sweep is put off: %s", exc)
             except Exception:
                 logger.exception("The sweep failed")
+            self._installation.rest()
 
     def _warn_if_nobody_sweeps(self, seconds: float) -> None:
         installation = self._installation

@@ -18,7 +18,7 @@ from celery_external import ExternalTask, Succeeded, get_external, message, payl
 from celery_external.installation import installation_of
 from celery_external.schema import job
 from celery_external.store import attempts, decisions, deliveries, noted, read
-from celery_external.store.database import Row
+from celery_external.store.database import Database, Row
 
 #: Who runs the trigger, and hands the outcome on.
 CLAIM = "worker"
@@ -63,6 +63,7 @@ class Rows:
         self.external = get_external(self.app)
         self.installation = installation_of(self.app)
         self.namespace = self.installation.namespace
+        assert isinstance(self.installation.database, Database)
         self.database = self.installation.database
         make = self.app.task(base=ExternalTask, name="rows.ask", shared=False)
         self.task: Any = make(ask)

@@ -209,8 +209,8 @@ def test_a_users_module_is_typed(tmp_path: Path) -> None:
 def test_a_users_mistakes_are_seen(tmp_path: Path) -> None:
     code, said = check_types(WRONG, tmp_path)
     assert code == 1
-    lines = [int(line.split(":")[1]) for line in said if ": error: " in line]
-    assert lines == [4, 5, 6, 7]
+    lines = {int(line.split(":")[1]) for line in said if ": error: " in line}
+    assert lines == {4, 5, 6, 7}
 
 
 # --- What is shipped ------------------------------------------------------------------------------

@@ -47,6 +47,32 @@ def upgrade_on(connection: sa.Connection, revision: str = "head") -> None:
     command.upgrade(config, revision)
 
 
+def statements(dialect_name: str, since: str | None, revision: str) -> list[str]:
+    """The SQL that brings the tables from one revision (None: no tables) to another."""
+    from alembic import command  # noqa: PLC0415 - only an upgrade needs Alembic
+
+    written = _Statements()
+    config = alembic_config()
+    config.attributes |= {"dialect_name": dialect_name, "output": written}
+    command.upgrade(config, f"{since or 'base'}:{revision}", sql=True)
+    return written.found
+
+
+class _Statements:
+    """What Alembic writes its SQL to: each statement by itself, comments apart."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def write(self, text: str) -> None:
+        statement = text.strip().removesuffix(";")
+        if not statement.startswith("--"):
+            self.found.append(statement)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
 def is_known(revision: str) -> bool:
     """Whether this version of the package has the revision."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - only an upgrade needs Alembic

@@ -1,4 +1,4 @@
-"""Alembic's entry point: runs on the connection that `celery_external.migrations` hands over."""
+"""Alembic's entry point: runs on what `celery_external.migrations` hands over, or writes SQL."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ from alembic import context
 
 from celery_external import schema
 
-context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=schema.metadata,
-    version_table=schema.VERSION_TABLE,
-    # The caller holds the transaction.
-    transactional_ddl=False,
-)
+given = context.config.attributes
+if context.is_offline_mode():
+    context.configure(
+        dialect_name=given["dialect_name"],
+        output_buffer=given["output"],
+        version_table=schema.VERSION_TABLE,
+        transactional_ddl=False,
+    )
+else:
+    context.configure(
+        connection=given["connection"],
+        target_metadata=schema.metadata,
+        version_table=schema.VERSION_TABLE,
+        # The caller holds the transaction.
+        transactional_ddl=False,
+    )
 context.run_migrations()

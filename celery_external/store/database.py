@@ -15,16 +15,18 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy import event
 
 from celery_external import schema
-from celery_external.errors import DatabaseUnavailableError, SettingsError
+from celery_external.errors import DatabaseUnavailableError
 
 from .forking import ForkGate
 from .place import AfterCommit
+from .url import check_url
 
 logger = logging.getLogger("celery_external")
 
@@ -39,13 +41,14 @@ class Statement:
 
     def __init__(self, build: Callable[[str], Any]) -> None:
         self._build = build
-        self._prepared: dict[str, _Prepared] = {}
+        self._prepared: dict[tuple[str, str], _Prepared] = {}
 
     def prepared(self, dialect: sa.Dialect) -> _Prepared:
         """The statement for a dialect, compiled on first use."""
-        found = self._prepared.get(dialect.name)
+        key = (dialect.name, dialect.paramstyle)
+        found = self._prepared.get(key)
         if found is None:
-            found = self._prepared[dialect.name] = _Prepared(self._build(dialect.name), dialect)
+            found = self._prepared[key] = _Prepared(self._build(dialect.name), dialect)
         return found
 
 
@@ -102,6 +105,25 @@ class Transaction:
         rows = self.all(statement, **values)
         return rows[0] if rows else None
 
+    def identity(self) -> tuple[Any, ...]:
+        """What two connections agree on if, and only if, they see the same tables."""
+        if self.dialect.name == "postgresql":
+            self._cursor.execute(_IDENTITY, {})
+            return tuple(self._cursor.fetchall()[0])
+        self._cursor.execute("PRAGMA database_list", {})
+        path = next(path for _number, name, path in self._cursor.fetchall() if name == "main")
+        try:
+            found = Path(path).stat() if path else None
+        except FileNotFoundError:
+            found = None
+        # One in memory, or not yet written, is nobody else's.
+        return (found.st_dev, found.st_ino) if found else (object(),)
+
+
+_IDENTITY = (
+    "SELECT current_database(), to_regclass('celery_external_job')::oid, pg_postmaster_start_time()"
+)
+
 
 class Database:
     """The jobs' database, reached by its own pooled connections.
@@ -110,8 +132,12 @@ class Database:
         SettingsError: The URL cannot be used.
     """
 
+    #: Every statement, or every :meth:`transaction`, is committed when it returns.
+    defers = False
+    upgrade_command = "celery -A <your app> external upgrade"
+
     def __init__(self, url: str) -> None:
-        self.url = _check_url(url)
+        self.url = check_url(url)
         self.dialect_name = self.url.get_backend_name()
         self._gate = ForkGate() if self.dialect_name == "sqlite" else None
         _databases.add(self)
@@ -123,6 +149,16 @@ class Database:
         # libpq takes a password among the query's options, too.
         shown = self.url.difference_update_query(["password", "sslpassword"])
         return shown.render_as_string(hide_password=True)
+
+    @property
+    def makes_itself(self) -> bool:
+        """The embedded default has its tables made on first use."""
+        return self.dialect_name == "sqlite"
+
+    @property
+    def dialect(self) -> sa.Dialect:
+        """What statements are compiled for."""
+        return self.engine.dialect
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -147,7 +183,7 @@ class Database:
     def alone(self) -> Iterator[Transaction]:
         """For a single statement, which needs no transaction around it."""
         with self._cursor() as cursor:
-            yield Transaction(self.engine.dialect, cursor)
+            yield Transaction(self.dialect, cursor)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -155,7 +191,7 @@ class Database:
         with self._cursor() as cursor:
             cursor.execute("BEGIN IMMEDIATE" if self.dialect_name == "sqlite" else "BEGIN")
             try:
-                yield Transaction(self.engine.dialect, cursor)
+                yield Transaction(self.dialect, cursor)
             except BaseException:
                 cursor.execute("ROLLBACK")
                 raise
@@ -215,9 +251,17 @@ class Database:
             found: str | None = connection.execute(sa.select(version.c.version_num)).scalar()
             return found
 
+    def upgrade(self, migrate: Callable[[sa.Engine], None]) -> None:
+        """Have the tables brought up to date."""
+        with self.guarded():
+            migrate(self.engine)
+
     def after_commit(self, rows: list[Row], go: AfterCommit) -> None:
         """At once: our own transactions are over when they return."""
         go(rows)
+
+    def rest(self, *, is_over: bool = False) -> None:
+        """A thread of ours pauses, or ends: the pool has its connections back already."""
 
     def dispose(self) -> None:
         """Close the pooled connections; the next call opens new ones."""
@@ -240,42 +284,6 @@ def _forget_inherited_connections() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_inherited_connections)
-
-
-def _check_url(url: str) -> sa.URL:
-    name = "external_database_url"
-    try:
-        parsed = sa.make_url(url)
-        backend, driver = parsed.get_backend_name(), parsed.get_driver_name()
-    except (sa.exc.ArgumentError, ValueError):
-        # The text may hold a password: it is not repeated.
-        raise SettingsError(
-            name, "is not a database URL, such as postgresql+psycopg://host/db"
-        ) from None
-    except sa.exc.NoSuchModuleError as exc:
-        raise SettingsError(name, str(exc)) from None
-    if backend == "postgresql":
-        if "+" not in parsed.drivername:
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        elif driver != "psycopg":
-            raise SettingsError(name, f"needs postgresql+psycopg://…, not the driver {driver}")
-        try:
-            import psycopg  # noqa: F401, PLC0415 - only a PostgreSQL URL needs it
-        except ImportError as exc:
-            raise SettingsError(
-                name, f"needs psycopg with libpq: pip install celery-external[postgresql] ({exc})"
-            ) from exc
-        return parsed
-    if backend == "sqlite":
-        if driver != "pysqlite":
-            raise SettingsError(name, f"needs sqlite:///<path>, not the driver {driver}")
-        where = parsed.database or ":memory:"
-        if ":memory:" in where or parsed.query.get("mode") == "memory":
-            raise SettingsError(
-                name, "needs a file: a SQLite database in memory is not seen by other processes"
-            )
-        return parsed
-    raise SettingsError(name, f"must be postgresql+psycopg:// or sqlite:///, not {backend}://")
 
 
 #: A connection that has rested longer is asked whether it still works (seconds).

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
-import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,16 +23,15 @@ from sqlalchemy.orm import Session, scoped_session
 from celery_external.errors import DatabaseUnavailableError, OptionError
 
 from . import read
-from .database import Database, Row, Transaction, contains_json
-from .place import AfterCommit
-
-logger = logging.getLogger("celery_external")
+from .database import Row, Transaction, contains_json
+from .place import AfterCommit, Home, Place, go_on
 
 _DRIVERS = {"postgresql": {"psycopg", "psycopg_async"}, "sqlite": {"pysqlite", "aiosqlite"}}
 _COMMITTING = "celery_external_committing"
+_PREPARED = "celery_external_prepared"
 
 
-def join(database: Database, using: Any) -> Joined:
+def join(database: Home, using: Any) -> Joined:
     """The caller's transaction as a place for our statements.
 
     Raises:
@@ -61,7 +57,9 @@ def join(database: Database, using: Any) -> Joined:
 class Joined:
     """An SQLAlchemy transaction of the caller's."""
 
-    def __init__(self, database: Database, connection: sa.Connection) -> None:
+    defers = True
+
+    def __init__(self, database: Home, connection: sa.Connection) -> None:
         self._database = database
         self._connection = connection
 
@@ -74,7 +72,7 @@ class Joined:
     def alone(self) -> Iterator[Transaction]:
         """The caller's transaction, which begins here if it has not."""
         try:
-            yield Transaction(self._database.engine.dialect, _Cursor(self._connection))
+            yield Transaction(self._database.dialect, _Cursor(self._connection))
         except (sa.exc.OperationalError, sa.exc.InterfaceError) as exc:
             raise DatabaseUnavailableError(str(self._database), str(exc.orig).strip()) from exc
 
@@ -111,20 +109,21 @@ class _Cursor:
 class _Pending:
     """What waits for the commit of one transaction."""
 
-    database: Database
+    database: Home
     calls: list[tuple[list[Row], AfterCommit]] = field(default_factory=list)
     #: A savepoint was rolled back: some rows may not be what they were.
     is_doubtful: bool = False
 
     def go(self) -> None:
         for rows, call in self.calls:
-            try:
-                call(self._look_again(rows) if self.is_doubtful else rows)
-            except Exception:
-                ids = ", ".join(row["id"] for row in rows)
-                logger.exception("The sweep will send what was committed: %s", ids)
+            go_on(rows, functools.partial(self._call, call))
 
-    def _look_again(self, rows: list[Row]) -> list[Row]:
+    def _call(self, call: AfterCommit, rows: list[Row]) -> None:
+        call(self._committed(rows))
+
+    def _committed(self, rows: list[Row]) -> list[Row]:
+        if not self.is_doubtful:
+            return rows
         kept = []
         for row in rows:
             with self.database.alone() as tx:
@@ -191,7 +190,7 @@ def _on_rollback_to_savepoint(connection: sa.Connection, _name: str, _context: N
 # --- Whether it is our database -------------------------------------------------------------------
 
 
-def _check(database: Database, connection: sa.Connection) -> None:
+def _check(database: Home, connection: sa.Connection) -> None:
     dialect = connection.dialect
     if dialect.driver not in _DRIVERS.get(dialect.name, ()):
         raise OptionError(
@@ -199,37 +198,32 @@ def _check(database: Database, connection: sa.Connection) -> None:
         )
     if connection._is_autocommit_isolation():  # noqa: SLF001 - asking in public costs a query
         raise OptionError("using", "is in AUTOCOMMIT mode: there is no transaction to join")
-    if _checked.get(connection.engine) != str(database.url):
-        if dialect.name != database.dialect_name or not _is_same(database, connection):
-            theirs = connection.engine.url.render_as_string(hide_password=True)
-            raise OptionError(
-                "using",
-                f"is a connection to {theirs}, and the jobs are in {database} "
-                "(external_database_url): one transaction cannot span the two",
-            )
-        _checked[connection.engine] = str(database.url)
+    if _checked.get(connection.engine) != str(database):
+        theirs = connection.engine.url.render_as_string(hide_password=True)
+        check_same(database, Joined(database, connection), dialect.name, theirs)
+        _checked[connection.engine] = str(database)
     _watch(connection.engine)
-    if dialect.name == "sqlite":
+    info = connection.connection.info
+    # SQLite has no function made anew while a statement runs.
+    if dialect.name == "sqlite" and not info.get(_PREPARED):
         connection.connection.dbapi_connection.create_function(  # type: ignore[union-attr]
             "celery_external_json_has", 2, contains_json, deterministic=True
         )
+        info[_PREPARED] = True
 
 
-_IDENTITY = (
-    "SELECT current_database(), to_regclass('celery_external_job')::oid, pg_postmaster_start_time()"
-)
+def check_same(home: Home, theirs: Place, dialect_name: str, name: str) -> None:
+    """Refuse a caller's connection to another database than the jobs'.
 
-
-def _is_same(database: Database, theirs: sa.Connection) -> bool:
-    with database.guarded(), database.engine.connect() as ours:
-        if database.dialect_name == "sqlite":
-            return Path(_main_file(ours)).samefile(_main_file(theirs))
-        one, other = (side.exec_driver_sql(_IDENTITY).one() for side in (ours, theirs))
-        return tuple(one) == tuple(other)
-
-
-def _main_file(connection: sa.Connection) -> str:
-    """The file of a SQLite connection; of one in memory, a name that no file has."""
-    rows = connection.exec_driver_sql("PRAGMA database_list").fetchall()
-    found: str = next(path for _number, name, path in rows if name == "main")
-    return found or os.devnull
+    Raises:
+        OptionError: It is one.
+    """
+    if dialect_name == home.dialect_name:
+        with home.alone() as ours, theirs.alone() as other:
+            if ours.identity() == other.identity():
+                return
+    raise OptionError(
+        "using",
+        f"is a connection to {name}, and the jobs are in {home} "
+        "(external_database_url): one transaction cannot span the two",
+    )

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from celery_external import states
 from celery_external.schema import Json, UtcDateTime
 
-from .database import Database, Row, Statement, Transaction
+from .database import Row, Statement, Transaction
 from .noted import after, c, owed, p, params, undecided
+from .place import Place
 from .sql import has_bytes, is_among, now
 
 #: Rows in one statement: they come with their bodies.
@@ -49,7 +50,7 @@ def _members(*, is_first: bool) -> Statement:
 _FIRST, _NEXT = _members(is_first=True), _members(is_first=False)
 
 
-def find_members(database: Database, namespace: str, recent: float) -> Iterator[list[Row]]:
+def find_members(database: Place, namespace: str, recent: float) -> Iterator[list[Row]]:
     """Jobs that may be in a group, open or completed so many seconds ago; batch after batch."""
     values: dict[str, Any] = {"namespace": namespace, "since": -recent, "marker": b'"group_id"'}
     statement = _FIRST

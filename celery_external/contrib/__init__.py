@@ -1,0 +1,1 @@
+"""For frameworks: each subpackage needs its own."""

@@ -1,0 +1,1 @@
+"""Django's migrations: each runs one of `celery_external.migrations`."""

@@ -1,0 +1,1 @@
+"""Django: its connection, its transactions, its migrations, its test runner."""
