@@ -76,7 +76,8 @@ def record_error(
 @task(name="report", **LATE)
 def report(seconds: float) -> None:
     """Say which process this is and what it holds; take long enough for others to be asked too."""
-    pool: Any = installation_of(app).database.engine.pool
+    database: Any = installation_of(app).database
+    pool = database.engine.pool
     gc.collect()
     notes.write("processes", pid=os.getpid(), out=pool.checkedout(), objects=len(gc.get_objects()))
     time.sleep(seconds)
