@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import processes as _processes  # noqa: F401 - connects to Celery's signals
 from .api import (
     cancel_job,
     extend_job,

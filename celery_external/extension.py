@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from celery.signals import beat_init, worker_ready, worker_shutting_down
-
 from . import completion, listing, locking, many, steering
 from .continuation import Continued
-from .installation import Installation, installation_of, is_installed_on
+from .installation import Installation, installation_of
 from .job import Failed, Job, Page, Receipt, Succeeded
-from .limits import warn_of_backend
 from .locking import LockedJob
 from .naming import JobLike
 from .starting import watch_options
-from .sweep import Sweeper, ensure_scheduled, sweep
+from .sweep import sweep
 from .unlock import watch_unlock
 
 if TYPE_CHECKING:
     from celery import Celery
     from celery.canvas import Signature
-
-logger = logging.getLogger("celery_external")
 
 
 class External:
@@ -356,34 +350,3 @@ def get_external(app: Celery | None = None) -> External:
         SettingsError: An ``external_*`` setting cannot be used.
     """
     return External(app)
-
-
-# --- Where the app tells us of its processes ------------------------------------------------------
-
-
-@beat_init.connect
-def _schedule_the_sweep(sender: Any = None, **_kwargs: Any) -> None:
-    # Not by way of `beat_schedule`: beat has read it, and the user may assign it at any time.
-    if is_installed_on(sender.app):
-        ensure_scheduled(sender.app, sender.scheduler)
-
-
-_sweepers: list[Sweeper] = []
-
-
-@worker_ready.connect
-def _start_sweeper(sender: Any = None, **_kwargs: Any) -> None:
-    if is_installed_on(sender.app):
-        installation = installation_of(sender.app)
-        logger.info("celery-external: jobs in %s", installation.database_name)
-        sweeper = Sweeper(installation)
-        sweeper.start()
-        _sweepers.append(sweeper)
-        # At last: a result backend that is away raises as it is made.
-        warn_of_backend(sender.app)
-
-
-@worker_shutting_down.connect
-def _stop_sweepers(**_kwargs: Any) -> None:
-    while _sweepers:
-        _sweepers.pop().stop()
