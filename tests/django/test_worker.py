@@ -33,7 +33,9 @@ def wait_until(observer: External, job: str, state: str, *, settled: bool) -> Jo
         found = observer.get_job(job)
         return found if found.state == state and found.settled == settled else None
 
-    return wait_for(look, timeout=60, what=f"job {job} to be {state}")
+    found = wait_for(look, timeout=60, what=f"job {job} to be {state}")
+    assert found is not None
+    return found
 
 
 def connections_of(pid: int, project: Project) -> int:
@@ -56,7 +58,7 @@ def test_jobs_of_a_project(project: Project, observer: External) -> None:
         assert wait_until(observer, late, "FAILURE", settled=True).kind == "timed_out"
         # What a trigger writes in atomic() is undone with it, and what became of it is not.
         undone = wait_until(observer, failed, "FAILURE", settled=True)
-        assert (undone.reason, undone.meta) == ("ValueError('undone')", {})
+        assert (undone.reason, undone.meta) == ("ValueError: undone", {})
         refused = wait_until(observer, retried, "FAILURE", settled=True)
         assert "leave atomic() first" in str(refused.reason)
         wait_until(observer, first, "PARKED", settled=False)
