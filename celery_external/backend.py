@@ -9,11 +9,11 @@ delegate refuses: the outcome is decided and stays owed.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from celery import _state
 from celery import states as celery_states
-from celery.backends.redis import RedisBackend
 from celery.exceptions import Reject
 from kombu.exceptions import EncodeError
 
@@ -21,6 +21,7 @@ from .begin import begin
 from .broker import telling
 from .delivery import Delivery, Superseded, delivery_of
 from .installation import installation_of
+from .keepers import is_redis
 from .parts import counted_once
 
 logger = logging.getLogger("celery_external")
@@ -94,6 +95,7 @@ class SettlingBackend:
         try:
             if delivery is not None:
                 self._refuse_claimed_chord(request)
+                self._forget_half_told(request)
             with telling(delivery), counted_once(self._backend, request):
                 self._backend.mark_as_failure(
                     task_id,
@@ -130,7 +132,7 @@ class SettlingBackend:
         if task is None or request is None or task.request is not request or request.is_eager:
             return None
         delivery = Delivery(installation_of(task.app), task, request)
-        request.external = delivery
+        request.external = delivery  # type: ignore[attr-defined]
         try:
             begin(delivery)
         except Superseded as superseded:
@@ -145,14 +147,25 @@ class SettlingBackend:
         On Redis it does nothing for a part that it has, while somebody has the chord's claim. That
         worker may be gone, and the claim runs out without anybody looking.
         """
-        if request is None or not request.chord or not isinstance(self._backend, RedisBackend):
+        if not is_redis(self._backend):
             return
         client, key = self._backend.client, self._backend.get_key_for_group
-        index = "+inf" if request.group_index is None else request.group_index
-        claim = client.get(key(request.group, ".c"))
-        is_held = claim not in {None, b"done", "done"}
-        if is_held and client.sismember(key(request.group, ".d"), f"{request.id}:{index}"):
-            raise _ChordClaimedError(request.group)
+        for group_id, task_id, index in _parts_of(request):
+            part = f"{task_id}:{'+inf' if index is None else index}"
+            is_held = client.get(key(group_id, ".c")) not in {None, b"done", "done"}
+            if is_held and client.sismember(key(group_id, ".d"), part):
+                raise _ChordClaimedError(group_id)
+
+    def _forget_half_told(self, request: Any) -> None:
+        """See that Celery fails the chord of a chain that fails once more.
+
+        It stores that the chain's last step has failed and then returns its part; where it finds
+        the one, it takes the other for done. A worker may have been killed between them.
+        """
+        if is_redis(self._backend):
+            for _, task_id, _ in _parts_of(request):
+                if task_id != request.id:
+                    self._backend.delete(self._backend.get_key_for_task(task_id))
 
     def _undelivered(self, delivery: Delivery, problem: BaseException) -> Undelivered:
         logger.warning(
@@ -162,3 +175,15 @@ class SettlingBackend:
         )
         delivery.release()
         return Undelivered(problem)
+
+
+def _parts_of(request: Any) -> Iterator[tuple[str, str, int | None]]:
+    """The chord parts that end with this delivery, or with its chain: group, task and index."""
+    if request is None:
+        return
+    if request.chord:
+        yield request.group, request.id, request.group_index
+    for step in request.chain or ():
+        options = step.get("options") or {}
+        if "chord" in options:
+            yield options["group_id"], options["task_id"], options.get("group_index")

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import ContentDisallowed, DecodeError
 
 from . import continuation, message, payload, signals, states
 from .continuation import Continued
-from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
+from .errors import ResultInvalidError
 from .job import Failed, Receipt, Succeeded
-from .naming import (
-    JobLike,
-    can_be_id,
-    check_attempt,
-    check_note,
-    id_of,
-    is_external,
-    known_id,
-    require_row,
-)
+from .naming import JobLike, check_attempt, check_note, is_external, known_id, require_row
+from .refusal import completed, refuse, refuse_stale
+from .result_type import check_outcome, result_types
 from .store import decisions, noted
-from .view import job_from
 
 if TYPE_CHECKING:
     from .installation import Installation
@@ -31,16 +23,6 @@ if TYPE_CHECKING:
     from .store.place import Place
 
 logger = logging.getLogger("celery_external")
-
-#: What was attempted, for the message of a refusal.
-_DONE = {
-    states.SUCCEEDED: "completed",
-    states.FAILED: "failed",
-    states.CANCELLED: "cancelled",
-    states.CONTINUED: "continued",
-    "extended": "extended",
-    "progress": "reported on",
-}
 
 
 def signal(
@@ -54,12 +36,17 @@ def signal(
     using: Any = None,
 ) -> Receipt:
     """Record the outside world's word on a job and have Celery go on."""
-    note = check_note("reason", reason)
-    if isinstance(outcome, Continued):
-        encoded = continuation.encode(installation.app, id_of(job), outcome, note)
-    else:
-        encoded = payload.encode_outcome(installation.app, outcome, note=note)
-    return _decide(installation, installation.place(using), job, encoded, attempt=attempt, by=by)
+    note, place = check_note("reason", reason), installation.place(using)
+
+    def encode(job_id: str) -> tuple[Row, int | None]:
+        if isinstance(outcome, Continued):
+            return continuation.encode(installation.app, job_id, outcome, note), attempt
+        checked, for_attempt = _check_result(
+            installation, place, job_id, outcome, attempt=attempt, by=by, note=note
+        )
+        return payload.encode_outcome(installation.app, checked, note=note), for_attempt
+
+    return _decide(installation, place, job, encode, attempt=attempt, by=by)
 
 
 def cancel(
@@ -74,14 +61,15 @@ def cancel(
     """Call the job off: its row is REVOKED, Celery sees ExternalJobCancelled."""
     why = check_note("reason", reason)
     encoded = payload.outcome_columns(states.CANCELLED, reason=why)
-    return _decide(installation, installation.place(using), job, encoded, attempt=attempt, by=by)
+    place = installation.place(using)
+    return _decide(installation, place, job, lambda _: (encoded, attempt), attempt=attempt, by=by)
 
 
 def _decide(
     installation: Installation,
     place: Place,
     job: JobLike,
-    encoded: Row,
+    encode: Callable[[str], tuple[Row, int | None]],
     *,
     attempt: int | None,
     by: str | None,
@@ -90,12 +78,13 @@ def _decide(
     by = check_note("by", by)
     check_attempt(attempt)
     while True:
+        encoded, for_attempt = encode(job_id)
         with noted.deciding(place) as tx:
             row = decisions.decide(
                 tx,
                 namespace=installation.namespace,
                 job_id=job_id,
-                attempt=attempt,
+                attempt=for_attempt,
                 outcome=encoded,
                 by=by,
                 wake_in=installation.settings.resume_grace,
@@ -103,7 +92,7 @@ def _decide(
         if row is not None and _continues_here(installation, place, row):
             return _continue(installation, place, row)
         if row is not None:
-            return _hand_on(installation, place, [row])[0]
+            return hand_on(installation, place, [row])[0]
         receipt = _second_look(installation, place, job_id, encoded, attempt=attempt, by=by)
         if receipt is not None:
             return receipt
@@ -126,48 +115,36 @@ def _continue(installation: Installation, place: Place, row: Row) -> Receipt:
     )
 
 
-def signal_many(
+def _check_result(
     installation: Installation,
-    outcomes: Iterable[tuple[JobLike, Succeeded | Failed]],
+    place: Place,
+    job_id: str,
+    outcome: Succeeded | Failed,
     *,
-    by: str | None = None,
-    using: Any = None,
-) -> list[Receipt]:
-    """Record many outcomes in one statement; a refused one is a Receipt with an ``error``."""
-    by, place = check_note("by", by), installation.place(using)
-    given = [(id_of(job), payload.encode_outcome(installation.app, out)) for job, out in outcomes]
-    first: dict[str, Row] = {}
-    for job_id, encoded in given:
-        if can_be_id(job_id):
-            first.setdefault(job_id, encoded)
-    with noted.deciding(place) as tx:
-        rows = decisions.decide_many(
-            tx,
-            namespace=installation.namespace,
-            outcomes=[(job_id, None, encoded) for job_id, encoded in first.items()],
-            by=by,
-            wake_in=installation.settings.resume_grace,
-        )
-    applied = {receipt.job_id: receipt for receipt in _hand_on(installation, place, rows)}
-    return [
-        applied.pop(job_id)
-        if job_id in applied
-        else _refuse_one_of_many(installation, place, job_id, encoded, by)
-        for job_id, encoded in given
-    ]
+    attempt: int | None,
+    by: str | None,
+    note: str | None,
+) -> tuple[Succeeded | Failed, int | None]:
+    """The outcome as it is to be kept, and the only attempt that it may count for.
 
-
-def _refuse_one_of_many(
-    installation: Installation, place: Place, job_id: str, encoded: Row, by: str | None
-) -> Receipt:
+    The next attempt may be another task. Of an app where no task says what its results are,
+    nothing is read.
+    """
+    types = result_types(installation.app) if isinstance(outcome, Succeeded) else {}
+    if not types:
+        return outcome, attempt
+    row = require_row(installation, place, job_id)
+    said = {"kind": states.SUCCEEDED, "reason": note}
+    refuse_stale(installation, place, row, said, attempt=attempt, by=by)
     try:
-        # Alone it may count after all: between the two statements a new attempt may have begun.
-        return _decide(installation, place, job_id, encoded, attempt=None, by=by)
-    except ExternalError as exc:
-        return Receipt(job_id, attempt=0, status="refused", error=exc)
+        return check_outcome(types, row, outcome), row["attempt"]
+    except ResultInvalidError as error:
+        is_over = row["kind"] is not None
+        problem = completed(installation, row, states.SUCCEEDED) if is_over else error
+        refuse(installation, place, row, problem, said, by)
 
 
-def _hand_on(installation: Installation, place: Place, rows: list[Row]) -> list[Receipt]:
+def hand_on(installation: Installation, place: Place, rows: list[Row]) -> list[Receipt]:
     """Send what was decided, once it is committed."""
     sent: set[str] = set()
     place.after_commit(rows, lambda committed: sent.update(_send(installation, committed)))
@@ -217,24 +194,15 @@ def _second_look(
 ) -> Receipt | None:
     """Why the guard did not hold. None: it does now, a new attempt has begun meanwhile."""
     row = require_row(installation, place, job_id)
-    if attempt is not None and attempt != row["attempt"]:
-        refuse(
-            installation,
-            place,
-            row,
-            StaleAttemptError(job_id, attempt, row["attempt"]),
-            encoded,
-            by,
-        )
+    refuse_stale(installation, place, row, encoded, attempt=attempt, by=by)
     if row["kind"] is None:
         return None
     if _says_the_same(installation, row, encoded):
         return Receipt(
             job_id, attempt=row["attempt"], status="duplicate", early=row["parked_at"] is None
         )
-    job = job_from(installation.app, row)
-    attempted = _DONE[encoded["kind"]]
-    return refuse(installation, place, row, JobAlreadyCompletedError(job, attempted), encoded, by)
+    problem = completed(installation, row, encoded["kind"])
+    return refuse(installation, place, row, problem, encoded, by)
 
 
 def _says_the_same(installation: Installation, row: Row, encoded: Row) -> bool:
@@ -252,45 +220,3 @@ def _says_the_same(installation: Installation, row: Row, encoded: Row) -> bool:
         return bool(payload.load(app, *kept) == payload.load(app, *said))
     except (ContentDisallowed, DecodeError):
         return False  # what this app cannot read was said by another
-
-
-def refuse(  # noqa: PLR0917
-    installation: Installation,
-    place: Place,
-    row: Row,
-    error: ExternalError,
-    encoded: Row,
-    by: str | None,
-) -> NoReturn:
-    """A refused word is not lost: it stands in the history and in the log."""
-    with place.alone() as tx:
-        noted.note(
-            tx,
-            row,
-            "refused",
-            by=by,
-            reason=encoded.get("reason"),
-            details={"kind": encoded["kind"], "error": payload.as_text(error)},
-        )
-    logger.warning("Refused: %s", error)
-    signals.signal_refused.send(installation.app, job=job_from(installation.app, row), error=error)
-    raise error
-
-
-def refuse_change(
-    installation: Installation,
-    place: Place,
-    job_id: str,
-    event: str,
-    *,
-    attempt: int | None,
-    by: str | None,
-) -> NoReturn:
-    """Say why a change that is no outcome did not count."""
-    row = require_row(installation, place, job_id)
-    error: ExternalError
-    if attempt is not None and attempt != row["attempt"]:
-        error = StaleAttemptError(job_id, attempt, row["attempt"])
-    else:
-        error = JobAlreadyCompletedError(job_from(installation.app, row), _DONE[event])
-    refuse(installation, place, row, error, {"kind": event}, by)

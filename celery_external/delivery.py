@@ -16,6 +16,7 @@ from . import message, payload, signals, states
 from .config import Options
 from .errors import DatabaseUnavailableError, OptionError
 from .job import Job
+from .result_type import result_type_of
 from .store import attempts, decisions, deliveries, noted
 from .view import job_from
 
@@ -88,6 +89,8 @@ class Delivery:
         #: ``Task.replace`` is asked for a signature that is kept before it is sent.
         self.is_preparing = False
         self.hooks = cast("HasHooks", task)
+        #: What results must be; None: anything, or the result is another task's.
+        self.result_type = result_type_of(task)
         self.options = self.hooks.resolve_options(request)
 
     @property
@@ -112,6 +115,16 @@ class Delivery:
         """The snapshot that the task's hooks get; its arguments came with the message."""
         job = job_from(self.task.app, self.row)
         return dataclasses.replace(job, args=self.request.args, kwargs=self.request.kwargs)
+
+    def check_result(self, result: Any) -> Any:
+        """A result that this process came by, as it is to be kept.
+
+        Raises:
+            ResultInvalidError: It is not what the task has declared.
+        """
+        if self.result_type is None:
+            return result
+        return self.result_type.check(self.job_id, self.task.name, result)
 
     def insist(self, write_it: Callable[[], T], patience: Iterable[float] = PATIENCE) -> T:
         """Write what must not be lost to a database that is away for a while.

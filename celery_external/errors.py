@@ -56,6 +56,25 @@ class UnserializableError(ExternalError, ValueError):
         )
 
 
+class ResultInvalidError(ExternalError, ValueError):
+    """A result that is not what the task's ``result_type`` says; the job goes on waiting.
+
+    ``problem`` names the fields and what is wrong with them, not what was given.
+    """
+
+    def __init__(self, job_id: str, task: str, problem: str) -> None:
+        super().__init__(job_id, task, problem)
+        self.job_id = job_id
+        self.task = task
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"Job {self.job_id}: the result is not of the type that {self.task} declares: "
+            f"{self.problem}"
+        )
+
+
 class JobNotFoundError(ExternalError, LookupError):
     """No job has this id (or reference) in this namespace of this database."""
 

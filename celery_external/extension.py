@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.signals import beat_init, worker_ready, worker_shutting_down
 
-from . import completion, listing, locking, steering
+from . import completion, listing, locking, many, steering
 from .continuation import Continued
 from .installation import Installation, installation_of, is_installed_on
 from .job import Failed, Job, Page, Receipt, Succeeded
@@ -71,7 +71,8 @@ class External:
 
         Arguments:
             job: Which job.
-            result: What the task returns. It must suit the app's ``result_serializer``.
+            result: What the task returns. It must suit the app's ``result_serializer``, and the
+                task's ``result_type``, where this process knows the task and it declares one.
             continue_with: Another step, external or not, in the job's place, as
                 ``Task.replace``: it has the same id, and the rest of the chain or chord follows
                 it. A ``result`` that is given as well is its first argument, as in a chain.
@@ -90,6 +91,7 @@ class External:
             JobNotFoundError: There is no such job.
             JobAlreadyCompletedError: Another outcome came first; it carries the Job.
             StaleAttemptError: ``attempt`` is over.
+            ResultInvalidError: The result is not of the task's ``result_type``; the job waits on.
             UnserializableError: The result, or the step, cannot be serialized; nothing was written.
             OptionError: ``continue_with`` is no signature, or ``using`` cannot be joined.
         """
@@ -169,7 +171,7 @@ class External:
         Raises:
             UnserializableError: A result cannot be serialized; nothing was written.
         """
-        return completion.signal_many(self._installation, outcomes, by=by, using=using)
+        return many.signal_many(self._installation, outcomes, by=by, using=using)
 
     def cancel_job(
         self,

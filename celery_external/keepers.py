@@ -49,6 +49,12 @@ def keeper_of(backend: Any) -> Keeper | None:
     return None
 
 
+def is_redis(backend: Any) -> bool:
+    """Whether it is Celery's for Redis; by name, for its module needs redis to be imported."""
+    names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(backend).__mro__)
+    return "celery.backends.redis.RedisBackend" in names
+
+
 def seconds_of(expires: Any) -> float:
     """A backend's expiry, a number or a timedelta; 0: never."""
     return float(expires.total_seconds() if isinstance(expires, timedelta) else expires or 0)

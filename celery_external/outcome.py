@@ -66,6 +66,8 @@ def _answer_timeout(delivery: Delivery) -> None:
     """Ask the task once what a timeout means, and keep the answer before handing it on."""
     try:
         answer = delivery.hooks.on_timeout(delivery.job())
+        if not is_signature(answer):
+            answer = delivery.check_result(answer)
     except ExternalJobTimedOut:
         return
     except Exception as exc:
@@ -88,7 +90,7 @@ def _write_answer(delivery: Delivery, columns: Row) -> Row | None:
 
 def _encode_answer(delivery: Delivery, answer: Any) -> Row:
     app = delivery.task.app
-    if not (isinstance(answer, dict) and "subtask_type" in answer):
+    if not is_signature(answer):
         return payload.encode_outcome(app, Succeeded(answer), note=delivery.row["reason"])
     return _continuation(delivery, _take_place(delivery, answer))
 
@@ -109,6 +111,11 @@ def _take_place(delivery: Delivery, step: Any) -> Any:
         delivery.is_preparing = False
 
 
+def is_signature(answer: Any) -> bool:
+    """Whether it is a step to go on with, and no result."""
+    return isinstance(answer, dict) and "subtask_type" in answer
+
+
 # --- Another step in the job's place --------------------------------------------------------------
 
 
@@ -120,7 +127,8 @@ def replace(delivery: Delivery, sig: Any) -> Any:
     if delivery.is_preparing:
         return sig
     if delivery.request.is_eager:
-        # Celery runs it here and now, and has its result.
+        # Celery runs it here and now, and has its result, which is not this task's.
+        delivery.result_type = None
         return Succeeded(delivery.hooks.send_replacement(sig))
     delivery.refuse_in_transaction()
     if delivery.decide_own(_continuation(delivery, sig)):

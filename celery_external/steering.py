@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from . import message, states
-from .completion import refuse_change
 from .config import check_deadline, check_timeout
 from .errors import DatabaseUnavailableError, OptionError, RerunRefusedError
 from .job import Job
 from .naming import JobLike, check_attempt, check_note, known_id, require_row
+from .refusal import refuse_change
 from .store import attempts, noted, read, times
 from .view import job_from
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
-from billiard.einfo import ExceptionInfo
-from celery import Task
-from celery import states as celery_states
 from celery.app.task import Context
-from celery.app.trace import TraceInfo, trace_ok_t
 from celery.canvas import Signature
-from celery.exceptions import Ignore
-from celery.result import EagerResult
+from celery.result import AsyncResult, EagerResult
 from celery.signals import task_postrun
 from celery.utils import uuid
 
-from . import message, states
-from .backend import SettlingBackend, Undelivered
+from . import completion, message
+from .backend import SettlingBackend
 from .config import (
     CALL_OPTIONS,
     DEFAULT_TRIGGER_TIMEOUT,
@@ -32,19 +25,25 @@ from .config import (
 )
 from .current import CurrentJob
 from .delivery import delivery_of
+from .eager import ParkedResult
 from .errors import (
-    EagerCanvasError,
     ExternalJobCancelled,
     ExternalJobTimedOut,
     NoCurrentJobError,
     OptionError,
+    ResultInvalidError,
 )
+from .generic import GenericTask, P, R
 from .installation import installation_of
+from .job import Failed, Receipt, Succeeded
 from .limits import warn_of_group
-from .outcome import replace
+from .naming import JobLike
+from .outcome import is_signature, replace
+from .result_type import ResultType
 from .starting import Call, RowFirst, freeze, take_call_options, watch_options
-from .trigger import Parked, execute
+from .trigger import Parked
 from .unlock import watch_unlock
+from .wrapping import wrap_run, wrap_tracer
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -64,7 +63,7 @@ _UNSET: Final = _Unset()
 TimedOutHook = TypeVar("TimedOutHook", bound="Callable[[Job], Any]")
 
 
-class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from Celery 5.7 only
+class ExternalTask(GenericTask[P, R]):
     """A task whose outcome comes from outside Celery.
 
     ``run()`` is the *trigger*: it starts the outside work and returns. The job then waits as a
@@ -85,8 +84,13 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         labels: Texts to filter by; a call's labels are added.
         meta: JSON to show; a call's meta is added.
         timeout_result: What a timed-out job returns, in place of failing.
+        result_type: A type that results must be of; whatever pydantic validates. They are kept
+            as the type's JSON. None: anything.
 
     Per call only: ``deadline``, an aware datetime that counts in every open state.
+
+    For type checkers it is generic: ``ExternalTask[[str], Video]`` has a trigger that takes a
+    text, and jobs whose result is a Video. That checks nothing at run time; ``result_type`` does.
 
     Raises:
         OptionError: From ``apply_async``, naming the option; nothing has been written.
@@ -103,6 +107,8 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
     labels: ClassVar[tuple[str, ...]] = ()
     meta: ClassVar[Mapping[str, Any] | None] = None
     timeout_result: ClassVar[Any] = _UNSET
+    result_type: ClassVar[Any] = None
+    checked_result_type: ClassVar[ResultType | None] = None
 
     _timed_out_hook: Callable[[Job], Any] | None = None
     _checked_options: Mapping[str, Any]
@@ -110,9 +116,10 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "run" in cls.__dict__:
-            cls.run = _wrap_run(cls.__dict__["run"])  # type: ignore[method-assign]
+            cls.run = wrap_run(cls.__dict__["run"])  # type: ignore[method-assign]
         given = {name: getattr(cls, name) for name in CALL_OPTIONS if name != "deadline"}
         cls._checked_options = check_options(given)
+        cls.checked_result_type = _check_result_type(cls)
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:
@@ -159,6 +166,33 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
             raise NoCurrentJobError
         return delivery.current
 
+    # --- Signals ---
+
+    def signal_succeeded(
+        self,
+        job: JobLike,
+        result: R,
+        *,
+        attempt: int | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> Receipt:
+        """As :meth:`External.signal_succeeded` of the task's app, typed."""
+        installation, outcome = installation_of(self.app), Succeeded(result)
+        return completion.signal(installation, job, outcome, attempt=attempt, by=by, reason=reason)
+
+    def signal_failed(
+        self,
+        job: JobLike,
+        reason: str | BaseException,
+        *,
+        attempt: int | None = None,
+        by: str | None = None,
+    ) -> Receipt:
+        """As :meth:`External.signal_failed` of the task's app."""
+        installation = installation_of(self.app)
+        return completion.signal(installation, job, Failed(reason), attempt=attempt, by=by)
+
     # --- Starting ---
 
     def apply_async(  # noqa: PLR0917 - Celery's signature
@@ -171,7 +205,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         link_error: Any = None,
         shadow: str | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> AsyncResult[R]:
         """As :meth:`celery.app.task.Task.apply_async`, with the options of the class docstring.
 
         The job is a row in the database before its message is sent. A task id that is a job
@@ -209,7 +243,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
                     shadow, expires=cast("Any", None), **options,
                 )  # fmt: skip
             except BaseException as exc:
-                result = call.give_up(exc)
+                result: AsyncResult[R] | None = call.give_up(exc)
                 if result is None:
                     raise
                 return result
@@ -240,6 +274,8 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         if exc is not None and delivery is not None and delivery.is_past_call_deadline:
             raise exc
         if delivery is None or not self.request.is_eager:
+            if delivery is not None:
+                delivery.refuse_in_transaction()
             return super().retry(args, kwargs, exc, throw, **options)
         retry: Any = super().retry(args, kwargs, exc, throw=False, **options)
         headers = {**(self.request.headers or {})}
@@ -271,7 +307,7 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
 
     @__trace__.setter
     def __trace__(self, tracer: Any) -> None:
-        self.__dict__["_tracer"] = _wrap_tracer(tracer)
+        self.__dict__["_tracer"] = wrap_tracer(tracer)
 
     def on_replace(self, sig: Signature[Any]) -> Any:
         """Keep the replacement in the row before it is sent, so that it cannot be lost."""
@@ -283,76 +319,20 @@ class ExternalTask(Task):  # type: ignore[type-arg]  # generic at run time from 
         return super().on_replace(sig)
 
 
-class ParkedResult(EagerResult):  # type: ignore[type-arg]  # generic from Celery 5.7 on
-    """What an eager call of a parked job returns: it has no result to give yet."""
-
-    def __init__(self, job_id: str, name: str | None) -> None:
-        super().__init__(job_id, None, states.PARKED)
-        self._name = name
-
-    def __reduce_args__(self) -> tuple[Any, ...]:
-        return (self.id, self._name)
-
-    def ready(self) -> bool:
-        """False: the job waits."""
-        return False
-
-    def get(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """There is nothing to get; in eager mode nobody could wait for it.
-
-        Raises:
-            EagerCanvasError: Always.
-        """
-        raise EagerCanvasError(self.id)
-
-    wait = get
-
-
-def _wrap_run(run: Any) -> Any:
-    """The user's ``run``, entered only when the row says that the trigger is to run.
-
-    Wrapped in the class, so that ``autoretry_for``, which wraps the instance's ``run``, sees the
-    outcome; ``__call__`` stays the user's.
-    """
-    is_static = isinstance(run, staticmethod)
-    function = run.__func__ if is_static else run
-
-    @functools.wraps(function)
-    def deliver(self: ExternalTask, *args: Any, **kwargs: Any) -> Any:
-        bound = function if is_static else functools.partial(function, self)
-        request = self.request
-        if request.called_directly or delivery_of(request) is not None:
-            return bound(*args, **kwargs)
-        return execute(installation_of(self.app), self, functools.partial(bound, *args, **kwargs))
-
-    if is_static:
-        # inspect looks through __wrapped__, and would take the first argument for self.
-        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-        signature = inspect.signature(function)
-        deliver.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[own, *signature.parameters.values()]
-        )
-    return deliver
-
-
-def _wrap_tracer(tracer: Any) -> Any:
-    """Celery's tracer, which Undelivered leaves as if the task had raised Ignore."""
-    if tracer is None:
+def _check_result_type(cls: type[ExternalTask]) -> ResultType | None:
+    """What the class declares, checked as it is made; and that its own timeout_result fits."""
+    if cls.result_type is None:
         return None
-
-    @functools.wraps(tracer)
-    def trace(task_id: str, args: Any, kwargs: Any, request: Any = None) -> Any:
+    known = cls.checked_result_type
+    declared = known if known and known.declared is cls.result_type else ResultType(cls.result_type)
+    if cls.timeout_result is not _UNSET and not is_signature(cls.timeout_result):
         try:
-            return tracer(task_id, args, kwargs, request)
-        except Undelivered as exc:
-            ignore = Ignore(f"not delivered, owed: {exc.problem!r}")
-            try:
-                raise ignore
-            except Ignore:
-                info = ExceptionInfo(internal=True)
-            return trace_ok_t(info, TraceInfo(celery_states.IGNORED, ignore), 0.0, None)
-
-    return trace
+            declared.check("", "", cls.timeout_result)
+        except ResultInvalidError as exc:
+            raise OptionError(
+                "timeout_result", f"is no {cls.result_type!r}: {exc.problem}"
+            ) from exc
+    return declared
 
 
 @task_postrun.connect

@@ -66,6 +66,8 @@ def run(delivery: Delivery, run_trigger: Callable[[], Any]) -> Any:
     token = running.set(delivery.current)
     try:
         value = run_trigger()
+        if isinstance(value, Succeeded):
+            value = Succeeded(delivery.check_result(value.result))
     except Exception as exc:
         if delivery.claim_early_outcome():
             logger.info("Job %s was completed while its trigger ran; %r is not its end",

@@ -13,8 +13,9 @@ from tests.processes import REPOSITORY
 from tests.test_states import LINES
 
 #: The documents with tables of tests, and the parameters of these.
-PARAMETERS = {
+PARAMETERS: dict[str, set[str]] = {
     "states.md": {str(line) for line in LINES},
+    "races.md": set(),
     "crashes.md": {str(one) for one in (*POINTS, *OUTLIVED, *CALLERS)},
 }
 DEFAULT_FILE = "tests/test_states.py"

@@ -135,18 +135,17 @@ REFUSED: dict[str, Any] = {
     "an integer that nobody reads": 10**5000,
     "what kombu would take for a time": {"__type__": "datetime", "__value__": "tomorrow"},
     "what kombu would take for bytes": [{"__value__": "YQ==", "__type__": "base64"}],
-    "a generator": (n for n in ()),
+    "a generator": iter(()),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_result_that_is_refused(both: tuple[Rows, Rows], name: str) -> None:
     for rows in both:
-        outcome = Succeeded(REFUSED[name])
         calls: list[Call] = [
             lambda rows, job_id: rows.external.signal_succeeded(job_id, REFUSED[name]),
-            lambda rows, job_id, last=outcome: rows.external.signal_many(
-                [(job_id, Succeeded(1)), (job_id, last)]
+            lambda rows, job_id: rows.external.signal_many(
+                [(job_id, Succeeded(1)), (job_id, Succeeded(REFUSED[name]))]
             ),
         ]
         job_id = rows.parked()
@@ -188,6 +187,11 @@ def test_an_exception_is_told_in_words_that_can_be_kept(both: tuple[Rows, Rows],
         assert rows.external.get_job(job_id).reason == words
 
 
+def start_with(name: str, value: Any) -> Call:
+    """A call of the task with an option of Celery's."""
+    return lambda rows, _: rows.task.apply_async(**{name: value})
+
+
 WRONG_WORDS: dict[str, Call] = {
     "reason: bytes": lambda rows, i: rows.external.signal_failed(i, b"no"),  # type: ignore[arg-type]
     "reason: a class": lambda rows, i: rows.external.signal_failed(i, ValueError),  # type: ignore[arg-type]
@@ -200,9 +204,7 @@ WRONG_WORDS: dict[str, Call] = {
     "a total larger than any": lambda rows, i: rows.external.signal_progress(i, 1, -(10**400)),
     "a message of bytes": lambda rows, i: rows.external.signal_progress(i, 1, 2, b"x"),  # type: ignore[arg-type]
     **{
-        f"{name}: {text!r}": lambda rows, _, name=name, text=text: rows.task.apply_async(
-            **{name: text}
-        )
+        f"{name}: {text!r}": start_with(name, text)
         for name in ("root_id", "parent_id", "group_id", "queue", "shadow")
         for text in ("a\x00b", "\ud800")
     },
@@ -222,12 +224,8 @@ def test_arguments_are_kept_as_the_message_has_them(both: tuple[Rows, Rows]) -> 
         assert repr(job.args) == repr(list(args))
         job_id = rows.pending()
         for wrong in ({1}, nested(10_000)):
-            expect_refusal(
-                rows,
-                job_id,
-                lambda rows, _, wrong=wrong: rows.task.apply_async((wrong,)),
-                UnserializableError,
-            )
+            call = start_with("args", (wrong,))
+            expect_refusal(rows, job_id, call, UnserializableError)
 
 
 # --- Ids ------------------------------------------------------------------------------------------
@@ -243,7 +241,7 @@ def test_ids_that_are_not_ours(both: tuple[Rows, Rows]) -> None:
     for rows in both:
         job_id = rows.parked()
         with closing(Celery("other", broker="memory://", set_as_current=False)) as other:
-            unknown = AsyncResult("of another app", app=other)
+            unknown: Any = AsyncResult("of another app", app=other)
             for given in ("x" * MEGABYTE, job_id + "\x00", job_id.upper() + " ", unknown):
                 for call in ("signal_succeeded", "cancel_job", "rerun_job", "get_job"):
                     with pytest.raises(JobNotFoundError):

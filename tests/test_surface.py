@@ -71,7 +71,13 @@ def test_every_error_is_an_external_error() -> None:
 @pytest.mark.parametrize("name", sorted(defined_in(errors)))
 def test_an_error_survives_pickle(name: str) -> None:
     job = celery_external.Job("id", "default", "task", "SUCCESS", False, False, 1)  # noqa: FBT003
-    given: dict[str, Any] = {"job": job, "attempt": 1, "current": 2, "found": "0001"}
+    given: dict[str, Any] = {
+        "job": job,
+        "jobs": [job],
+        "attempt": 1,
+        "current": 2,
+        "found": "0001",
+    }
     error = defined_in(errors)[name]
     # Without an __init__ of its own an error takes nothing.
     owner = next(base for base in error.__mro__ if "__init__" in base.__dict__)
@@ -203,8 +209,8 @@ def test_a_users_module_is_typed(tmp_path: Path) -> None:
 def test_a_users_mistakes_are_seen(tmp_path: Path) -> None:
     code, said = check_types(WRONG, tmp_path)
     assert code == 1
-    lines = [int(line.split(":")[1]) for line in said if ": error: " in line]
-    assert lines == [4, 5, 6, 7]
+    lines = {int(line.split(":")[1]) for line in said if ": error: " in line}
+    assert lines == {4, 5, 6, 7}
 
 
 # --- What is shipped ------------------------------------------------------------------------------

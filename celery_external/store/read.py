@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from celery_external.schema import Json, history, job
 
 from .database import Row, Statement, Transaction
-from .sql import json_has, now, seconds_from_now
+from .sql import is_among, json_has, now, seconds_from_now
 
 c = job.c
 
@@ -70,6 +70,21 @@ def lock_one(tx: Transaction, namespace: str, job_id: str) -> Row | None:
 def lock_canvas(tx: Transaction, namespace: str, root_id: str, task: str | None) -> list[Row]:
     """The open jobs of a canvas, locked likewise."""
     return tx.all(_LOCK_CANVAS, p_namespace=namespace, p_root_id=root_id, p_task=task)
+
+
+# --- Of several jobs ---
+
+_TASKS = Statement(
+    lambda _: sa.select(c.id, c.task, c.attempt).where(
+        c.namespace == _p("namespace"), is_among(c.id, _p("ids", Json()))
+    )
+)
+
+
+def find_tasks(tx: Transaction, namespace: str, job_ids: Sequence[str]) -> dict[str, Row]:
+    """Task and attempt of these jobs, by their ids."""
+    rows = tx.all(_TASKS, p_namespace=namespace, p_ids=job_ids)
+    return {row["id"]: row for row in rows}
 
 
 # --- Lists ----------------------------------------------------------------------------------------

@@ -33,9 +33,9 @@ def wait_until(observer: External, job: str, state: str, *, settled: bool) -> Jo
         found = observer.get_job(job)
         return found if found.state == state and found.settled == settled else None
 
-    found = wait_for(look, timeout=60, what=f"job {job} to be {state}")
-    assert found is not None
-    return found
+    waited = wait_for(look, timeout=60, what=f"job {job} to be {state}")
+    assert waited is not None
+    return waited
 
 
 def connections_of(pid: int, project: Project) -> int:

@@ -43,6 +43,7 @@ class Caller:
 
 CALLERS = [
     Caller("succeed", states.SUCCESS),
+    Caller("succeed_using", states.SUCCESS),
     Caller("fail", states.FAILURE, ends=states.FAILURE),
     Caller("cancel", states.REVOKED, ends=states.FAILURE),
     Caller("rerun", states.PENDING, attempt=2, is_open=True),
@@ -82,9 +83,10 @@ def test_a_caller_is_killed_between_commit_and_send(station: System, caller: Cal
     check_that_nothing_is_left(station)
 
 
-def test_a_publisher_is_killed_between_commit_and_send(station: System) -> None:
+@pytest.mark.parametrize("action", ["start", "start_using"])
+def test_a_publisher_is_killed_between_commit_and_send(station: System, action: str) -> None:
     job_id = str(uuid4())
-    with killed_at_the_gate(station, making("start", job_id)):
+    with killed_at_the_gate(station, making(action, job_id)):
         row = row_of(station, job_id)
         assert (row["state"], row["kind"], row["sends"]) == (states.PENDING, None, 0)
         assert station.count("triggers", job_id) == deliveries(station, job_id) == 0

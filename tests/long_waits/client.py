@@ -1,4 +1,4 @@
-"""Who starts the canvases and, long after, reads their results: a process of its own.
+"""Who starts the canvases and, long after, waits for their results: a process of its own.
 
 ``python -m tests.long_waits.client start`` or ``read``; what there is to say goes to a file of the
 directory ``SCRATCH``. A process of its own, for Django's settings are a process's for good.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from celery.result import AsyncResult, GroupResult
 from django.core.management import call_command
 
 SCRATCH = Path(os.environ["SCRATCH"])
+#: Seconds for all of them together.
+PATIENCE = 20
 STARTED, READ = SCRATCH / "started.json", SCRATCH / "read.json"
 
 
@@ -67,7 +70,9 @@ def start(tasks: Any) -> None:
 
 
 def read(tasks: Any) -> None:
-    """Write down what the results are."""
+    """Wait for the results and write down what they are."""
+    print("waits for the results", flush=True)  # noqa: T201 - the test waits for it
+    deadline = time.monotonic() + PATIENCE
     made: dict[str, Callable[[str], Any]] = {
         "saved": lambda group_id: GroupResult.restore(group_id, app=tasks.app),
         "chord": lambda task_id: AsyncResult(task_id, app=tasks.app),
@@ -76,7 +81,7 @@ def read(tasks: Any) -> None:
     for name, ((result_id, _parent), _members) in json.loads(STARTED.read_text()).items():
         make = made["saved" if name.startswith("saved") else "chord"]
         try:
-            found[name] = make(result_id).get(timeout=8)
+            found[name] = make(result_id).get(timeout=max(1, deadline - time.monotonic()))
         except Exception as exc:  # noqa: BLE001 - each canvas is looked at
             found[name] = repr(exc)
     READ.write_text(json.dumps(found))

@@ -93,10 +93,11 @@ class Stage:
             before = memory.expiries()
             wait_for(lambda: control not in memory.expiries(), what="a result to be forgotten")
             after = memory.expiries()
-            completed_at = time.time()
-            for job in parked:
-                system.external.signal_succeeded(job, "answer")
-            run_client("read", self._env)
+            with make_client("read", self._env, ready="waits for the results") as client:
+                completed_at = time.time()
+                for job in parked:
+                    system.external.signal_succeeded(job, "answer")
+                assert client.wait(60) == 0, client.log()
             story = Story(
                 started=started,
                 before={name: at for name, at in before.items() if name != control},
@@ -146,8 +147,13 @@ def _let_results_go(valkey: Valkey) -> Iterator[None]:
 
 def run_client(action: str, env: dict[str, str]) -> None:
     """Have a client do something."""
-    with Process("tests.long_waits.client", action, env=env) as client:
+    with make_client(action, env) as client:
         assert client.wait(60) == 0, client.log()
+
+
+def make_client(action: str, env: dict[str, str], *, ready: str | None = None) -> Process:
+    """A client, not yet started."""
+    return Process("tests.long_waits.client", action, env=env, ready=ready)
 
 
 def keep_with_django(**database: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the model has found, each alone."""
+"""What the model has found, and what it finds seldom, each alone."""
 
 from __future__ import annotations
 
@@ -101,3 +101,23 @@ def test_a_timeout_may_be_answered_by_a_canvas_that_ends_in_an_external_task(
     # The canvas's last step carries the job's id.
     example.tasks[False].apply_async(task_id=job_id, replaced_task_nesting=1)
     assert (example.get(job_id)["state"], example.get(job_id)["attempt"]) == ("PENDING", 2)
+
+
+def test_a_park_does_not_count_once_another_runner_has_taken_over(example: World) -> None:
+    job_id = start(example)
+    first = deliver(example, job_id, TRIGGER)
+    go(first, "return", PARKING)
+    second = example.deliver(job_id, 1, redelivered=True, revoked=False)
+    go(first, "", OVER)
+    assert (second.at, example.get(job_id)["state"]) == (TRIGGER, "STARTED")
+
+
+def test_a_late_release_leaves_the_claim_to_whoever_has_it(example: World) -> None:
+    job_id = start(example)
+    example.external.signal_succeeded(job_id, 1)
+    first = deliver(example, job_id, TELLING)
+    example.set_clock(400)
+    deliver(example, job_id, TELLING)
+    held = example.get(job_id)
+    go(first, "failed", OVER)
+    assert example.get(job_id) == held

@@ -12,9 +12,17 @@ from tests.ends.scene import succeeded
 from tests.races.crowd import Crowd
 
 
-@pytest.mark.parametrize("task", ["act", "act_late"])
-@pytest.mark.parametrize("state", ["PENDING", "STARTED", "PARKED", "owed", "settled"])
-def test_the_triggers_message_comes_again(crowd: Crowd, task: str, state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "task"),
+    [
+        ("PENDING", "act"),
+        ("STARTED", "act_late"),
+        ("PARKED", "act"),
+        ("owed", "act_late"),
+        ("settled", "act_late"),
+    ],
+)
+def test_the_triggers_message_comes_again(crowd: Crowd, state: str, task: str) -> None:
     queue = uuid4().hex
     plan = {"trigger": "hold", "on_timeout": "hold"}
     act = crowd.start(task=task, queue=queue, plan=plan)

@@ -76,16 +76,11 @@ def record_error(
 @task(name="report", **LATE)
 def report(seconds: float) -> None:
     """Say which process this is and what it holds; take long enough for others to be asked too."""
-    report_process()
-    time.sleep(seconds)
-
-
-def report_process() -> None:
-    """Write down how many objects this process has, and connections out of its pool."""
     database: Any = installation_of(app).database
     pool = database.engine.pool
     gc.collect()
     notes.write("processes", pid=os.getpid(), out=pool.checkedout(), objects=len(gc.get_objects()))
+    time.sleep(seconds)
 
 
 # --- What Celery says of itself -------------------------------------------------------------------

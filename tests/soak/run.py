@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from tests.soak import leaks
 from tests.soak.chaos import Chaos
 from tests.soak.ledger import Ledger
 from tests.soak.world import Combination, World
+from tests.waiting import wait_for
 
 #: In calm, a process may grow by this, caches warm: less than a byte a job would be none.
 MOST = leaks.Size(mebibytes=8, files=3, threads=1, objects=2000)
@@ -42,9 +43,11 @@ class Soak:
             yield f"{number:8} killed or stopped: {name}"
         if self.ledger is not None:
             yield from self.ledger.lines()
-        yield f"{len(self.left):8} leaks; during {self.calm_jobs} jobs in calm a process grew by"
-        yield f"         at most {self.grown.mebibytes} MiB, {self.grown.objects} objects, "
-        yield f"         {self.grown.files} files, {self.grown.threads} threads"
+        yield f"{len(self.left):8} leaks"
+        if self.calm_jobs:
+            yield f"{self.calm_jobs:8} jobs in calm, in which a process grew by at most"
+            yield f"         {self.grown.mebibytes} MiB and {self.grown.objects} objects,"
+            yield f"         {self.grown.files} files, {self.grown.threads} threads"
         yield from (f"FAULT    {fault}" for fault in self.faults)
 
 
@@ -56,6 +59,7 @@ def soak(
     calm: int,
     say: Callable[[str], None],
     patience: float = 60,
+    spare: Collection[str] = (),
 ) -> Soak:
     """Run for ``chaos`` seconds, then so many jobs in calm.
 
@@ -66,6 +70,7 @@ def soak(
         calm: Jobs that run before, and again while, memory is looked at; 0: do not look.
         say: Told of each phase.
         patience: Seconds until every job must be settled, each time.
+        spare: Servers that are never taken away.
     """
     done = Soak(combination, seed)
     began = time.monotonic()
@@ -76,12 +81,13 @@ def soak(
     with World(combination) as world:
         world.wait_ready()
         tell(f"{combination}: chaos begins, seed {seed}")
-        done.killed = Chaos(world, seed).run(chaos)
+        done.killed = Chaos(world, seed, spare).run(chaos)
         world.revive(world.processes)
         world.stop_starting()
         tell(f"chaos is over, {world.count_unfinished()} jobs are open or owed")
         world.drain(patience)
         tell(f"all of {world.count_jobs()} jobs are settled")
+        world.renew_workers()
         if calm:
             watch_growth(world, done, calm, patience)
             tell(f"{2 * calm} jobs in calm")
@@ -106,11 +112,11 @@ def watch_growth(world: World, done: Soak, calm: int, patience: float) -> None:
 
 def find_leaks(world: World, done: Soak) -> None:
     """What must not be there when nothing is left to do."""
-    leaks.ask_processes(world)
-    done.left += leaks.find_open_transactions(world)
-    for signaller in world.signallers:
-        signaller.stop()
     done.left += leaks.find_connections(world)
+    # It would have the next sweep on its way just now.
+    world.beat.kill()
+    wait_for(lambda: world.count_messages() == 0, what="the last sweep to end")
+    done.left += leaks.find_open_transactions(world)
     done.left += leaks.find_keys(world)
     for process in world.processes:
         process.kill()

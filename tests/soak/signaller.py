@@ -10,7 +10,7 @@ from random import Random
 from uuid import uuid4
 
 from celery_external import DatabaseUnavailableError, Job, get_external
-from tests.soak.app import app, report_process
+from tests.soak.app import app
 from tests.soak.kinds import TIMED
 from tests.soak.voice import Voice
 
@@ -32,7 +32,6 @@ def main(seed: str) -> None:
         except DatabaseUnavailableError:
             continue
         speak_of(parked, voice, rng, over)
-    report_process()
 
 
 def speak_of(parked: Iterable[Job], voice: Voice, rng: Random, over: threading.Event) -> None:

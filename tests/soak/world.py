@@ -259,8 +259,13 @@ class World:
     def _restart_workers(self) -> None:
         """Messages wait, and nobody takes them: a worker of Celery's hangs with them."""
         self.restarts += 1
+        self.renew_workers()
+
+    def renew_workers(self) -> None:
+        """Start all of them anew: after chaos one of Celery's may hang, and take nothing."""
         for worker in self.workers:
             worker.start()
+        self.wait_ready()
 
     def _let_time_pass(self) -> None:
         now = datetime.now(UTC)

@@ -1,0 +1,88 @@
+"""A word that does not count: told to whoever said it, noted in the history and logged."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import payload, signals, states
+from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
+from .naming import require_row
+from .store import noted
+from .view import job_from
+
+if TYPE_CHECKING:
+    from .installation import Installation
+    from .store.database import Row
+    from .store.place import Place
+
+logger = logging.getLogger("celery_external")
+
+#: What was attempted, for the message of a refusal.
+_DONE = {
+    states.SUCCEEDED: "completed",
+    states.FAILED: "failed",
+    states.CANCELLED: "cancelled",
+    states.CONTINUED: "continued",
+    "extended": "extended",
+    "progress": "reported on",
+}
+
+
+def refuse(  # noqa: PLR0917
+    installation: Installation,
+    place: Place,
+    row: Row,
+    error: ExternalError,
+    encoded: Row,
+    by: str | None,
+) -> NoReturn:
+    """A refused word is not lost: it stands in the history and in the log."""
+    with place.alone() as tx:
+        noted.note(
+            tx,
+            row,
+            "refused",
+            by=by,
+            reason=encoded.get("reason"),
+            details={"kind": encoded["kind"], "error": payload.as_text(error)},
+        )
+    logger.warning("Refused: %s", error)
+    signals.signal_refused.send(installation.app, job=job_from(installation.app, row), error=error)
+    raise error
+
+
+def refuse_change(
+    installation: Installation,
+    place: Place,
+    job_id: str,
+    event: str,
+    *,
+    attempt: int | None,
+    by: str | None,
+) -> NoReturn:
+    """Say why a change that is no outcome did not count."""
+    row = require_row(installation, place, job_id)
+    attempted = {"kind": event}
+    refuse_stale(installation, place, row, attempted, attempt=attempt, by=by)
+    refuse(installation, place, row, completed(installation, row, event), attempted, by)
+
+
+def refuse_stale(
+    installation: Installation,
+    place: Place,
+    row: Row,
+    encoded: dict[str, Any],
+    *,
+    attempt: int | None,
+    by: str | None,
+) -> None:
+    """Refuse what names an attempt that is over."""
+    if attempt is not None and attempt != row["attempt"]:
+        error = StaleAttemptError(row["id"], attempt, row["attempt"])
+        refuse(installation, place, row, error, encoded, by)
+
+
+def completed(installation: Installation, row: Row, attempted: str) -> JobAlreadyCompletedError:
+    """Says that an outcome came first, and what was attempted (a kind of outcome, or a change)."""
+    return JobAlreadyCompletedError(job_from(installation.app, row), _DONE[attempted])
