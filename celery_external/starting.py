@@ -189,8 +189,6 @@ class Call:
             self._is_deferred = self._place.defers
             start, timing = self._columns(body, publish)
             if self._own is not None:
-                if self._using is None:
-                    self._own.refuse_in_transaction()
                 return self._begin_next_attempt(self._own, start, timing)
             return self._insert(start, timing)
         except DatabaseUnavailableError:

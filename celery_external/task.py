@@ -274,6 +274,8 @@ class ExternalTask(GenericTask[P, R]):
         if exc is not None and delivery is not None and delivery.is_past_call_deadline:
             raise exc
         if delivery is None or not self.request.is_eager:
+            if delivery is not None:
+                delivery.refuse_in_transaction()
             return super().retry(args, kwargs, exc, throw, **options)
         retry: Any = super().retry(args, kwargs, exc, throw=False, **options)
         headers = {**(self.request.headers or {})}

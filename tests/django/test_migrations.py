@@ -22,7 +22,7 @@ CATALOGUE = """
 SELECT indexdef FROM pg_indexes WHERE tablename LIKE 'celery_external_%'
 UNION ALL SELECT conrelid::regclass || pg_get_constraintdef(oid) FROM pg_constraint
 WHERE conrelid::regclass::text LIKE 'celery_external_%'
-UNION ALL SELECT table_name || (to_jsonb(c) - 'table_catalog')::text
+UNION ALL SELECT table_name || (to_jsonb(c) - 'table_catalog' - 'udt_catalog')::text
 FROM information_schema.columns c WHERE table_name LIKE 'celery_external_%' ORDER BY 1
 """
 MASTER = "SELECT sql FROM sqlite_master WHERE tbl_name LIKE 'celery_external_%' ORDER BY 1"

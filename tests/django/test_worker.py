@@ -58,7 +58,7 @@ def test_jobs_of_a_project(project: Project, observer: External) -> None:
         assert wait_until(observer, late, "FAILURE", settled=True).kind == "timed_out"
         # What a trigger writes in atomic() is undone with it, and what became of it is not.
         undone = wait_until(observer, failed, "FAILURE", settled=True)
-        assert (undone.reason, undone.meta) == ("ValueError('undone')", {})
+        assert (undone.reason, undone.meta) == ("ValueError: undone", {})
         refused = wait_until(observer, retried, "FAILURE", settled=True)
         assert "leave atomic() first" in str(refused.reason)
         wait_until(observer, first, "PARKED", settled=False)

@@ -208,13 +208,15 @@ class DjangoDatabase:
             return
         seen = self._seen.setdefault(connection, _Seen())
         now = time.monotonic()
-        if connection.connection is not None:
-            if now - seen.used_at > _REST and not connection.is_usable():
-                connection.close()
-            elif not connection.get_autocommit():
-                raise transaction.TransactionManagementError(
-                    "celery-external needs atomic(): nobody tells it of a commit by hand"
-                )
+        has_rested = now - seen.used_at > _REST and connection.connection is not None
+        if has_rested and not connection.is_usable():
+            connection.close()
+        with self.guarded():
+            is_by_hand = not connection.get_autocommit()
+        if is_by_hand:
+            raise transaction.TransactionManagementError(
+                "celery-external needs atomic(): nobody tells it of a commit by hand"
+            )
         seen.used_at = now
 
     def _prepare(self, cursor: Any) -> None:
