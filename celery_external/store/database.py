@@ -121,7 +121,8 @@ class Transaction:
 
 
 _IDENTITY = (
-    "SELECT current_database(), to_regclass('celery_external_job')::oid, pg_postmaster_start_time()"
+    "SELECT current_database(), to_regclass('celery_external_job')::oid, "
+    "CAST(extract(epoch FROM pg_postmaster_start_time()) AS text)"
 )
 
 

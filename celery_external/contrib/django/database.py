@@ -197,7 +197,7 @@ class DjangoDatabase:
         self._look_at_connection()
         with self.guarded():
             cursor = self._connection.cursor()
-            self._prepare(cursor)
+            self._prepare()
         with cursor:
             yield _Cursor(self, cursor)
 
@@ -219,12 +219,8 @@ class DjangoDatabase:
             )
         seen.used_at = now
 
-    def _prepare(self, cursor: Any) -> None:
+    def _prepare(self) -> None:
         if self.dialect_name == "postgresql":
-            from psycopg.types.datetime import TimestamptzLoader  # noqa: PLC0415 - if it is there
-
-            # Without USE_TZ, Django's own chops the zone off, and an hour in autumn with it.
-            cursor.cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
             return
         connection = self._connection
         seen = self._seen.setdefault(connection, _Seen())
