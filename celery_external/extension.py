@@ -252,7 +252,7 @@ class External:
         task: str | None = None,
         using: Any = None,
     ) -> AbstractContextManager[LockedJob | None]:
-        """Look at a job, then decide, while nobody else can: a context manager.
+        """Look at a job, then decide, while nobody else can: a ``with`` block for a LockedJob.
 
         Other signals, the sweep and workers wait for it or pass over it. Leaving without a word
         changes nothing, and an exception undoes what was said.
@@ -262,9 +262,6 @@ class External:
             root_id: Or the one open job of this canvas; the manager then may give None.
             task: Of that canvas, the open job of the task with this name.
             using: A transaction to join. Default: one of our own, committed at the end.
-
-        Returns:
-            A manager that gives a LockedJob; by ``root_id``, None where no job is open.
 
         Raises:
             JobNotFoundError: There is no such job.
