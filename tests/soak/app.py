@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, _state
-from celery.signals import after_task_publish, task_failure
+from celery.signals import after_task_publish, task_failure, task_internal_error
 
 from celery_external import ExternalJobFailed, ExternalTask
 from celery_external.installation import installation_of
@@ -96,10 +96,14 @@ def note_published(headers: Any = None, body: Any = None, **_kwargs: Any) -> Non
 
 
 @task_failure.connect
+@task_internal_error.connect
 def note_failure(
     sender: Any = None, exception: Any = None, kwargs: Any = None, **_kwargs: Any
 ) -> None:
-    """An ordinary step has failed, for what Celery could not do after it."""
+    """An ordinary step has failed, for what Celery could not do after it.
+
+    By an internal error where its result could not be stored: then its chord has lost a part.
+    """
     if not isinstance(sender, ExternalTask) and kwargs and "unit" in kwargs:
         place = {"unit": kwargs["unit"], "step": kwargs["step"]}
         notes.write("failed", **place, problem=repr(exception))
