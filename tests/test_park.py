@@ -42,6 +42,7 @@ def test_a_chain_waits_for_the_signal_and_goes_on(system: System) -> None:
     assert system.count("triggers", job.id) == 1
 
 
+@pytest.mark.timeout(300)
 def test_a_thousand_parked_jobs_hold_no_worker_and_no_message(system: System) -> None:
     ask = system.task("ask")
     with system.app.producer_pool.acquire(block=True) as producer:
@@ -52,6 +53,11 @@ def test_a_thousand_parked_jobs_hold_no_worker_and_no_message(system: System) ->
     assert system.queue_length() == 0
     receipts = system.external.signal_many([(job, Succeeded()) for job in parked])
     assert {receipt.status for receipt in receipts} == {"applied"}
+    wait_for(
+        lambda: not system.external.find_jobs(labels=["thousand"], settled=False),
+        timeout=110,
+        what="the worker, which other tests share, to be done with them",
+    )
 
 
 @pytest.mark.parametrize("name", ["ask_flask_first", "ask_flask_last"])

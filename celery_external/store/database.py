@@ -201,7 +201,7 @@ class Database:
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
         with self.guarded():
-            raw = self.engine.raw_connection()
+            raw, pool = self.engine.raw_connection(), self.engine.pool
             try:
                 cursor = raw.cursor()
                 yield cursor
@@ -210,6 +210,8 @@ class Database:
                 raw.invalidate(exc)
                 raise
             finally:
+                if self.engine.pool is not pool and raw.is_valid:
+                    raw.invalidate()  # another thread has given the pool up meanwhile
                 raw.close()
 
     @contextmanager
