@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 
 from tests.processes import Process, Worker
@@ -33,9 +33,8 @@ BYTES_OF_STEP = 100
 class Chaos:
     """Draws one card after the other; when all are drawn, the deck is shuffled again."""
 
-    def __init__(self, world: World, seed: int, spare: Collection[str] = ()) -> None:
+    def __init__(self, world: World, seed: int) -> None:
         self._world = world
-        self._targets = [name for name in world.servers if name not in spare]
         self._rng = Random(seed)  # noqa: S311 - to be repeated, not to be secret
         self._cards = self._draw()
         self._away: set[str] = set()
@@ -65,7 +64,7 @@ class Chaos:
     def _draw(self) -> Iterator[str]:
         while True:
             deck = [name for name, number in DECK.items() for _ in range(number)]
-            deck += [name for name in self._targets for _ in range(2)]
+            deck += [name for name in self._world.servers for _ in range(2)]
             self._rng.shuffle(deck)
             yield from deck
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tests.soak import leaks
@@ -59,7 +59,6 @@ def soak(
     calm: int,
     say: Callable[[str], None],
     patience: float = 60,
-    spare: Collection[str] = (),
 ) -> Soak:
     """Run for ``chaos`` seconds, then so many jobs in calm.
 
@@ -70,7 +69,6 @@ def soak(
         calm: Jobs that run before, and again while, memory is looked at; 0: do not look.
         say: Told of each phase.
         patience: Seconds until every job must be settled, each time.
-        spare: Servers that are never taken away.
     """
     done = Soak(combination, seed)
     began = time.monotonic()
@@ -81,7 +79,7 @@ def soak(
     with World(combination) as world:
         world.wait_ready()
         tell(f"{combination}: chaos begins, seed {seed}")
-        done.killed = Chaos(world, seed, spare).run(chaos)
+        done.killed = Chaos(world, seed).run(chaos)
         world.revive(world.processes)
         world.stop_starting()
         tell(f"chaos is over, {world.count_unfinished()} jobs are open or owed")

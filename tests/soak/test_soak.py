@@ -24,9 +24,5 @@ CALM = 60
 )
 def test_nothing_is_lost_and_nothing_left_behind(combination: Combination) -> None:
     seed = int(os.environ.get("SOAK_SEED") or SystemRandom().randrange(10**6))
-    # Results that go away cost chords with ordinary members their bodies now and then; the ledger
-    # cannot tell yet whether Celery's step or ours was the last (docs/soak.md).
-    done = soak(
-        combination, seed, chaos=CHAOS, calm=CALM, say=print, patience=150, spare={"results"}
-    )
+    done = soak(combination, seed, chaos=CHAOS, calm=CALM, say=print, patience=150)
     assert not done.faults, "\n".join(done.lines())
