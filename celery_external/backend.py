@@ -21,10 +21,12 @@ from .begin import begin
 from .broker import telling
 from .delivery import Delivery, Superseded, delivery_of
 from .installation import installation_of
-from .keepers import is_redis
+from .keepers import is_from
 from .parts import counted_once
 
 logger = logging.getLogger("celery_external")
+
+_REDIS = "celery.backends.redis"
 
 
 class Undelivered(Reject):
@@ -131,10 +133,8 @@ class SettlingBackend:
         task = _state.get_current_task()
         if task is None or request is None or task.request is not request or request.is_eager:
             return None
-        delivery = Delivery(installation_of(task.app), task, request)
-        request.external = delivery  # type: ignore[attr-defined]
         try:
-            begin(delivery)
+            delivery = begin(installation_of(task.app), task, request)
         except Superseded as superseded:
             raise Undelivered(superseded) from exc
         if delivery.kind is not None:
@@ -147,7 +147,7 @@ class SettlingBackend:
         On Redis it does nothing for a part that it has, while somebody has the chord's claim. That
         worker may be gone, and the claim runs out without anybody looking.
         """
-        if not is_redis(self._backend):
+        if not is_from(self._backend, _REDIS):
             return
         client, key = self._backend.client, self._backend.get_key_for_group
         for group_id, task_id, index in _parts_of(request):
@@ -162,7 +162,7 @@ class SettlingBackend:
         It stores that the chain's last step has failed and then returns its part; where it finds
         the one, it takes the other for done. A worker may have been killed between them.
         """
-        if is_redis(self._backend):
+        if is_from(self._backend, _REDIS):
             for _, task_id, _ in _parts_of(request):
                 if task_id != request.id:
                     self._backend.delete(self._backend.get_key_for_task(task_id))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from . import message, payload, states
+from . import message, payload, signals, states
 from .config import check_task_id
 from .delivery import Delivery, Superseded
 from .errors import DatabaseUnavailableError
 from .store import attempts, decisions, deliveries, noted, read
 
 if TYPE_CHECKING:
+    from celery.app.task import Task
+
+    from .installation import Installation
     from .store.database import Row
 
 logger = logging.getLogger("celery_external")
@@ -23,12 +26,22 @@ PAST_DEADLINE = (states.TIMED_OUT, "The deadline has passed")
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
-def begin(delivery: Delivery) -> None:
-    """Claim the row.
+def begin(installation: Installation, task: Task[..., Any], request: Any) -> Delivery:
+    """Make the delivery that a request is, and claim its row.
 
     Raises:
         Superseded: There is nothing to do.
     """
+    delivery = Delivery(installation, task, request)
+    for context in task.request_stack.stack:
+        # A custom __call__ may have pushed a copy of the tracer's request; both must know.
+        if context.id == request.id:
+            context.external = delivery  # type: ignore[attr-defined]
+    _claim(delivery)
+    return delivery
+
+
+def _claim(delivery: Delivery) -> None:
     attempt = attempt_of(delivery.request)
     try:
         delivery.row = delivery.insist(lambda: _take_or_insert(delivery, attempt), PATIENCE)
@@ -119,7 +132,7 @@ def _expire(delivery: Delivery, row: Row) -> None:
             wake_in=delivery.installation.settings.resume_grace,
         )
     if decided is not None:
-        delivery.announce(decided)
+        signals.send_completed(delivery.task.app, decided)
 
 
 def _why_superseded(row: Row | None, attempt: int) -> str:

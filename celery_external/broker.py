@@ -48,14 +48,14 @@ def publish(send: Callable[[], T]) -> T:
     delivery = _telling.get()
     if delivery is None:
         return send()
-    for wait in itertools.chain(WAITS, itertools.repeat(WAITS[-1])):
+    waits = itertools.chain(WAITS, itertools.repeat(WAITS[-1]))
+    while True:
         try:
             return send()
         except (OperationalError, OSError, SoftTimeLimitExceeded) as exc:
             logger.warning("Job %s waits for the broker: %r", delivery.job_id, exc)
-        _rest(wait)
+        _rest(next(waits))
         delivery.renew()
-    raise AssertionError  # pragma: no cover - the waits do not end
 
 
 def _rest(seconds: float) -> None:

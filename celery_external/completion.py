@@ -110,9 +110,7 @@ def _continue(installation: Installation, place: Place, row: Row) -> Receipt:
     with place.alone() as tx:
         decisions.settle_continued(tx, row)
     place.after_commit([row], lambda rows: _announce(installation, rows))
-    return Receipt(
-        row["id"], attempt=row["attempt"], status="applied", early=row["parked_at"] is None
-    )
+    return _receipt(row)
 
 
 def _check_result(
@@ -148,16 +146,12 @@ def hand_on(installation: Installation, place: Place, rows: list[Row]) -> list[R
     """Send what was decided, once it is committed."""
     sent: set[str] = set()
     place.after_commit(rows, lambda committed: sent.update(_send(installation, committed)))
-    return [
-        Receipt(
-            row["id"],
-            attempt=row["attempt"],
-            status="applied",
-            early=row["parked_at"] is None,
-            sent=row["id"] in sent,
-        )
-        for row in rows
-    ]
+    return [_receipt(row, sent=row["id"] in sent) for row in rows]
+
+
+def _receipt(row: Row, status: str = "applied", *, sent: bool = False) -> Receipt:
+    is_early = row["parked_at"] is None
+    return Receipt(row["id"], attempt=row["attempt"], status=status, early=is_early, sent=sent)
 
 
 def _send(installation: Installation, rows: Sequence[Row]) -> set[str]:
@@ -174,9 +168,7 @@ def _announce(installation: Installation, rows: Sequence[Row]) -> None:
             "Job %s[%s] attempt %s: %s%s", row["task"], row["id"], row["attempt"], row["kind"],
             f" by {row['completed_by']}" if row["completed_by"] else "",
         )  # fmt: skip
-        signals.job_completed.send(
-            installation.app, job_id=row["id"], attempt=row["attempt"], kind=row["kind"]
-        )
+        signals.send_completed(installation.app, row)
 
 
 def _is_running(row: Row) -> bool:
@@ -198,9 +190,7 @@ def _second_look(
     if row["kind"] is None:
         return None
     if _says_the_same(installation, row, encoded):
-        return Receipt(
-            job_id, attempt=row["attempt"], status="duplicate", early=row["parked_at"] is None
-        )
+        return _receipt(row, "duplicate")
     problem = completed(installation, row, encoded["kind"])
     return refuse(installation, place, row, problem, encoded, by)
 

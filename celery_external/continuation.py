@@ -97,8 +97,8 @@ def first_task(app: Celery, row: Row) -> Any:
     return None if isinstance(step, (chord, group)) else app.tasks.get(step.task)
 
 
-def placed(app: Celery, row: Row) -> Signature[Any]:
-    """The continuation with the job's id and its place in the canvas, made outside of a worker."""
+def placed(app: Celery, row: Row) -> Any:
+    """The continuation as a signature with the job's id and place, made outside of a worker."""
     headers, embed = headers_of(row), load_body(app, row)[2]
     request = Context(
         id=row["id"],
@@ -112,7 +112,7 @@ def placed(app: Celery, row: Row) -> Signature[Any]:
     replaced: Any = _Replaced(app, request)
     step: Any = Task.replace(replaced, app.signature(kept["frozen"]))
     step.set(parent_id=row["id"])
-    return step  # type: ignore[no-any-return]
+    return step
 
 
 @dataclass(frozen=True)

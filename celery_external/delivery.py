@@ -178,14 +178,8 @@ class Delivery:
         if row is None:
             return False
         self.row = row
-        self.announce(row)
+        signals.send_completed(self.task.app, row)
         return True
-
-    def announce(self, row: Row) -> None:
-        """Tell the signal's receivers what was decided here."""
-        signals.job_completed.send(
-            self.task.app, job_id=self.job_id, attempt=row["attempt"], kind=row["kind"]
-        )
 
     def _decide_own(self, outcome: Row) -> Row | None:
         with noted.deciding(self.installation.database) as tx:

@@ -6,6 +6,7 @@ import importlib
 import logging
 import sys
 import threading
+import time
 import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -130,6 +131,25 @@ class Installation:
     def database_name(self) -> str:
         """The database for people: no password, a file by its absolute path."""
         return str(self._unchecked)
+
+
+class Pace:
+    """Something is done at most once in so many seconds, in this process and for each app."""
+
+    def __init__(self) -> None:
+        self._done_at: weakref.WeakKeyDictionary[Installation, float] = weakref.WeakKeyDictionary()
+
+    def is_time(self, installation: Installation, interval: float) -> bool:
+        """Whether it is time to do it; then it counts as done."""
+        now, last = time.monotonic(), self._done_at.get(installation)
+        if last is not None and now - last < interval:
+            return False
+        self._done_at[installation] = now
+        return True
+
+    def forget(self, installation: Installation) -> None:
+        """It did not come about: any time will do."""
+        self._done_at.pop(installation, None)
 
 
 # --- Django is imported by those who use it -------------------------------------------------------

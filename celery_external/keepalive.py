@@ -7,13 +7,12 @@ a day by default; a person may take longer.
 from __future__ import annotations
 
 import logging
-import time
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import message
 from .canvas import Ids, groups_of
 from .errors import ExternalError
+from .installation import Pace
 from .keepers import Keeper, keeper_of
 from .store import waiting
 
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("celery_external")
 
-#: When this process did it last, by its monotonic clock.
-_kept_at: weakref.WeakKeyDictionary[Installation, float] = weakref.WeakKeyDictionary()
+_pace = Pace()
 
 
 def keep_alive(installation: Installation) -> None:
@@ -36,13 +34,10 @@ def keep_alive(installation: Installation) -> None:
     """
     try:
         keeper = keeper_of(installation.app.backend)
-        now, last = time.monotonic(), _kept_at.get(installation)
-        if keeper is None or (last is not None and now - last < keeper.interval):
-            return
-        _kept_at[installation] = now
-        _renew(installation, keeper)
+        if keeper is not None and _pace.is_time(installation, keeper.interval):
+            _renew(installation, keeper)
     except Exception as exc:
-        _kept_at.pop(installation, None)
+        _pace.forget(installation)
         logger.warning(
             "Groups are not kept alive now: %r", exc, exc_info=not isinstance(exc, ExternalError)
         )

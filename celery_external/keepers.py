@@ -49,10 +49,9 @@ def keeper_of(backend: Any) -> Keeper | None:
     return None
 
 
-def is_redis(backend: Any) -> bool:
-    """Whether it is Celery's for Redis; by name, for its module needs redis to be imported."""
-    names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(backend).__mro__)
-    return "celery.backends.redis.RedisBackend" in names
+def is_from(backend: Any, module: str) -> bool:
+    """Whether its class, or a base, is a module's; by name: many of them need what is not there."""
+    return any(cls.__module__ == module for cls in type(backend).__mro__)
 
 
 def seconds_of(expires: Any) -> float:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import message
-from .keepers import keeper_of, seconds_of
+from .keepers import is_from, keeper_of, seconds_of
+from .naming import is_external
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -21,11 +22,11 @@ _warned: set[str] = set()
 
 def warn_of_backend(app: Celery) -> None:
     """At a worker's start: where a job that waits for long may find nobody to answer."""
-    tasks = ", ".join(sorted(name for name, task in app.tasks.items() if _is_external(task)))
+    tasks = ", ".join(sorted(name for name, task in app.tasks.items() if is_external(task)))
     backend: Any = app.backend
     if not tasks or keeper_of(backend) is not None:
         return
-    if _has_base(backend, "celery.backends.rpc"):
+    if is_from(backend, "celery.backends.rpc"):
         logger.warning(
             "The rpc:// result backend answers the process that made the call: a result of %s is "
             "lost when that process has ended before the job. Use another backend for long waits",
@@ -70,14 +71,6 @@ def _timeout(task: Any, options: Mapping[str, Any]) -> float | None:
 
 def _lifetime(backend: Any) -> float:
     """Seconds until a result is forgotten; 0: never, or there are none."""
-    if _has_base(backend, "celery.backends.rpc") or type(backend).__name__ == "DisabledBackend":
+    if is_from(backend, "celery.backends.rpc") or type(backend).__name__ == "DisabledBackend":
         return 0
     return seconds_of(backend.expires)
-
-
-def _has_base(backend: Any, module: str) -> bool:
-    return any(cls.__module__ == module for cls in type(backend).__mro__)
-
-
-def _is_external(task: Any) -> bool:
-    return hasattr(task, "send_replacement")

@@ -16,6 +16,8 @@ from typing import Any
 
 from celery import states as celery_states
 
+from .keepers import is_from
+
 _MODULE = "django_celery_results.backends.database"
 #: Another part may be stored and not counted for a moment; seconds to wait for it, and how often.
 _PAUSE, _TRIES = 0.2, 5
@@ -37,7 +39,7 @@ def counted_once(backend: Any, request: Any) -> Iterator[None]:
 def _is_counted(backend: Any, request: Any) -> bool:
     if request is None or not request.chord or not request.group:
         return False
-    if not any(cls.__module__ == _MODULE for cls in type(backend).__mro__):
+    if not is_from(backend, _MODULE):
         return False
     if backend.get_task_meta(request.id, cache=False)["status"] not in celery_states.READY_STATES:
         return False

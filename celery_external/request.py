@@ -163,7 +163,5 @@ class ExternalRequest(Request):
         finally:
             installation.rest()
         if lost is not None:
-            signals.job_completed.send(
-                self.app, job_id=self.id, attempt=lost["attempt"], kind=lost["kind"]
-            )
+            signals.send_completed(installation.app, lost)
             message.send(installation.app, [lost], installation.settings.resume_queue)

@@ -21,7 +21,7 @@ from .delivery import Delivery, delivery_of, start_columns
 from .errors import DatabaseUnavailableError, OptionError
 from .installation import Installation, installation_of
 from .naming import is_external
-from .steering import put_off
+from .steering import wake_in
 from .store import attempts, noted
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Call:
                 logger.warning("Job %s will be sent by the sweep: %r", self._task_id, exc)
             else:
                 wait = _seconds_until(self._task.app, publish["headers"].get("eta"))
-                put_off(self._installation, row, wait + self._installation.settings.pending_grace)
+                wake_in(self._installation, row, wait + self._installation.settings.pending_grace)
 
     def _write(self, body: Any, publish: Mapping[str, Any]) -> bool:
         app = self._task.app
@@ -249,7 +249,7 @@ class Call:
         try:
             if self._own is not None and isinstance(exc, Exception):
                 logger.warning("Job %s will be sent by the sweep: %r", self._task_id, exc)
-                put_off(self._installation, row, self._installation.settings.resume_grace)
+                wake_in(self._installation, row, self._installation.settings.resume_grace)
                 return self._task.AsyncResult(self._task_id)
             if row["attempt"] == 1:
                 with self._installation.database.alone() as tx:

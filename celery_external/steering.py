@@ -144,7 +144,7 @@ def _send_again(installation: Installation, rows: list[Row]) -> None:
     sent = message.send(installation.app, rows, None)
     for row in rows:
         if row["id"] in sent:
-            put_off(installation, row, installation.settings.pending_grace)
+            wake_in(installation, row, installation.settings.pending_grace)
 
 
 def _call_deadline(row: Row) -> datetime | None:
@@ -165,10 +165,10 @@ def get(installation: Installation, job: JobLike, *, using: Any = None) -> Job:
     return job_from(installation.app, row, history)
 
 
-def put_off(installation: Installation, row: Row, wake_in: float) -> None:
-    """The message is sent: have the sweep look at it later, unless a worker has taken it."""
+def wake_in(installation: Installation, row: Row, seconds: float) -> None:
+    """Have the sweep look at a job after so many seconds, unless a worker has taken it."""
     try:
         with installation.database.alone() as tx:
-            attempts.set_wake(tx, row, wake_in)
+            attempts.set_wake(tx, row, seconds)
     except DatabaseUnavailableError as exc:
-        logger.warning("Job %s may be sent twice, and begun once: %s", row["id"], exc)
+        logger.warning("Job %s: the sweep looks at it when it was to before: %s", row["id"], exc)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-import weakref
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ from . import message, payload, signals, states
 from .begin import EXPIRED, PAST_DEADLINE
 from .delivery import wait_before_repeat
 from .errors import ExternalError
-from .installation import Installation, installation_of
+from .installation import Pace, installation_of
 from .keepalive import keep_alive
 from .store import read, times
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from celery import Celery
     from celery.beat import Scheduler
 
+    from .installation import Installation
     from .store.database import Row, Transaction
 
 logger = logging.getLogger("celery_external")
@@ -30,13 +29,10 @@ logger = logging.getLogger("celery_external")
 TASK_NAME = "celery_external.sweep"
 #: Rows in one transaction: few enough that nobody waits long for the locks.
 BATCH = 500
-
-
 #: Seconds after which a message of beat's is dropped. Not the interval: the clocks of beat and a
 #: worker may be an hour apart, and then no sweep at all would be run.
 MESSAGE_EXPIRES = 24 * 3600.0
-#: When this process swept last, by its monotonic clock.
-_swept_at: weakref.WeakKeyDictionary[Installation, float] = weakref.WeakKeyDictionary()
+_pace = Pace()
 
 
 @shared_task(name=TASK_NAME, ignore_result=True)
@@ -46,10 +42,8 @@ def sweep_task() -> int | None:
     Of the messages that have piled up while no worker ran, one is enough: the others do nothing.
     """
     installation = installation_of(current_app)
-    now, last = time.monotonic(), _swept_at.get(installation)
-    if last is not None and now - last < installation.settings.sweep_interval / 2:
+    if not _pace.is_time(installation, installation.settings.sweep_interval / 2):
         return None
-    _swept_at[installation] = now
     return sweep(installation)
 
 
@@ -115,9 +109,7 @@ def _announce(installation: Installation, ended: list[Row], repeated: list[Row])
     """After the commit: receivers may look at the job, and change it."""
     for row in ended:
         logger.warning("Job %s[%s] %s: %s", row["task"], row["id"], row["kind"], row["reason"])
-        signals.job_completed.send(
-            installation.app, job_id=row["id"], attempt=row["attempt"], kind=row["kind"]
-        )
+        signals.send_completed(installation.app, row)
     for row in repeated:
         if row["sends"] > message.MAX_SENDS:
             logger.error("Job %s[%s] is stuck: no worker takes it", row["task"], row["id"])

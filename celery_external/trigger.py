@@ -48,13 +48,7 @@ def execute(
     installation: Installation, task: Task[..., Any], run_trigger: Callable[[], Any]
 ) -> Any:
     """Do what the row says this delivery is for; called in place of the task's ``run``."""
-    request = task.request
-    delivery = Delivery(installation, task, request)
-    for context in task.request_stack.stack:
-        # A custom __call__ may have pushed a copy of the tracer's request; both must know.
-        if context.id == request.id:
-            context.external = delivery  # type: ignore[attr-defined]
-    begin(delivery)
+    delivery = begin(installation, task, task.request)
     return run(delivery, run_trigger) if delivery.kind is None else hand_on(delivery)
 
 

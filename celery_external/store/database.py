@@ -11,7 +11,6 @@ import logging
 import os
 import sqlite3
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
@@ -24,7 +23,7 @@ from sqlalchemy import event
 from celery_external import schema
 from celery_external.errors import DatabaseUnavailableError
 
-from .forking import ForkGate
+from .forking import ForkGate, leave_after_fork
 from .place import AfterCommit
 from .url import check_url
 
@@ -141,7 +140,7 @@ class Database:
         self.url = check_url(url)
         self.dialect_name = self.url.get_backend_name()
         self._gate = ForkGate() if self.dialect_name == "sqlite" else None
-        _databases.add(self)
+        leave_after_fork(self)
 
     def __str__(self) -> str:
         """For messages: the URL without its password, a file by its absolute path."""
@@ -275,18 +274,6 @@ class Database:
         """After a fork: forget the connections without closing what the parent still uses."""
         if "engine" in self.__dict__:
             self.engine.dispose(close=False)
-
-
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
-
-
-def _forget_inherited_connections() -> None:
-    for database in list(_databases):
-        database.leave_to_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_inherited_connections)
 
 
 #: A connection that has rested longer is asked whether it still works (seconds).

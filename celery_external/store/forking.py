@@ -1,4 +1,4 @@
-"""A fork in the middle of somebody else's statement: it waits until none is under way.
+"""What a fork leaves behind: it waits for statements under way, and connections stay the parent's.
 
 SQLite keeps its locks by process. A child that is forked while another thread is inside a
 statement would believe for ever that somebody holds the file.
@@ -12,6 +12,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 #: Seconds that a fork waits at the most: a thread may hold a transaction for as long as it likes.
 PATIENCE = 5.0
@@ -64,7 +65,20 @@ class ForkGate:
         self._reset()
 
 
+class HasConnections(Protocol):
+    """What a forked child inherits connections with."""
+
+    def leave_to_parent(self) -> None:
+        """Forget them without closing what the parent still uses."""
+
+
+def leave_after_fork(owner: HasConnections) -> None:
+    """In every child that is forked from now on: have its owner forget the connections."""
+    _owners.add(owner)
+
+
 _gates: weakref.WeakSet[ForkGate] = weakref.WeakSet()
+_owners: weakref.WeakSet[HasConnections] = weakref.WeakSet()
 
 
 def _before_fork() -> None:
@@ -80,6 +94,8 @@ def _after_fork() -> None:
 def _after_fork_in_child() -> None:
     for gate in list(_gates):
         gate.after_fork_in_child()
+    for owner in list(_owners):
+        owner.leave_to_parent()
 
 
 if hasattr(os, "register_at_fork"):

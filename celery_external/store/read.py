@@ -11,20 +11,14 @@ import sqlalchemy as sa
 from celery_external.schema import Json, history, job
 
 from .database import Row, Statement, Transaction
+from .noted import c, p, this_job
 from .sql import is_among, json_has, now, seconds_from_now
 
-c = job.c
-
-
-def _p(name: str, type_: sa.types.TypeEngine[Any] | None = None) -> sa.BindParameter[Any]:
-    return sa.bindparam(f"p_{name}", type_=type_)
-
-
-_GET = Statement(lambda _: sa.select(job).where(c.namespace == _p("namespace"), c.id == _p("id")))
+_GET = Statement(lambda _: sa.select(job).where(this_job))
 _HISTORY = Statement(
     lambda _: (
         sa.select(history)
-        .where(history.c.namespace == _p("namespace"), history.c.job_id == _p("id"))
+        .where(history.c.namespace == p("namespace"), history.c.job_id == p("id"))
         .order_by(history.c.id)
     )
 )
@@ -45,19 +39,19 @@ def get_history(tx: Transaction, namespace: str, job_id: str) -> list[Row]:
 
 def _lock(dialect: str, *guards: Any) -> Any:
     if dialect == "postgresql":
-        return sa.select(job).where(c.namespace == _p("namespace"), *guards).with_for_update()
+        return sa.select(job).where(c.namespace == p("namespace"), *guards).with_for_update()
     # On SQLite a writer locks the file: one that has only read may not get to write any more.
-    update = sa.update(job).where(c.namespace == _p("namespace"), *guards)
+    update = sa.update(job).where(c.namespace == p("namespace"), *guards)
     return update.values(attempt=c.attempt).returning(*c)
 
 
-_LOCK_ONE = Statement(lambda dialect: _lock(dialect, c.id == _p("id")))
+_LOCK_ONE = Statement(lambda dialect: _lock(dialect, c.id == p("id")))
 _LOCK_CANVAS = Statement(
     lambda dialect: _lock(
         dialect,
-        c.root_id == _p("root_id"),
+        c.root_id == p("root_id"),
         c.kind.is_(None),
-        sa.or_(_p("task", sa.Text()).is_(None), c.task == _p("task")),
+        sa.or_(p("task", sa.Text()).is_(None), c.task == p("task")),
     )
 )
 
@@ -76,7 +70,7 @@ def lock_canvas(tx: Transaction, namespace: str, root_id: str, task: str | None)
 
 _TASKS = Statement(
     lambda _: sa.select(c.id, c.task, c.attempt).where(
-        c.namespace == _p("namespace"), is_among(c.id, _p("ids", Json()))
+        c.namespace == p("namespace"), is_among(c.id, p("ids", Json()))
     )
 )
 
@@ -124,26 +118,26 @@ def _list(filters: frozenset[str], order: str, *, after: bool) -> Statement:
 def _select(filters: frozenset[str], order: str, *, after: bool) -> Any:
     descending = order.startswith("-")
     column = ORDERS[order.removeprefix("-")]
-    query = sa.select(job).where(c.namespace == _p("namespace"), column.is_not(None))
+    query = sa.select(job).where(c.namespace == p("namespace"), column.is_not(None))
     for name in sorted(filters):
         if name in EQUAL:
-            query = query.where(EQUAL[name] == _p(name, EQUAL[name].type))
+            query = query.where(EQUAL[name] == p(name, EQUAL[name].type))
         elif name in TIMES:
             moment, side = TIMES[name]
-            value = _p(name, moment.type)
+            value = p(name, moment.type)
             query = query.where(moment < value if side == "before" else moment >= value)
         elif name in {"labels", "meta"}:
-            query = query.where(json_has(c[name], _p(name, Json())))
+            query = query.where(json_has(c[name], p(name, Json())))
         elif name == "settled":
             query = query.where(_settled)
         elif name == "unsettled":
             query = query.where(c.kind.is_not(None), c.wake_at.is_not(None))
     if after:
-        here = sa.tuple_(_p("after_at", column.type), _p("after_id", sa.Text()))
+        here = sa.tuple_(p("after_at", column.type), p("after_id", sa.Text()))
         place = sa.tuple_(column, c.id)
         query = query.where(place < here if descending else place > here)
     both = (column.desc(), c.id.desc()) if descending else (column.asc(), c.id.asc())
-    return query.order_by(*both).limit(_p("limit", sa.Integer()))
+    return query.order_by(*both).limit(p("limit", sa.Integer()))
 
 
 def find(  # noqa: PLR0917
@@ -184,9 +178,9 @@ _DUE = Statement(
                 c.expires_at <= now(), sa.func.coalesce(c.expires_at < c.deadline, sa.true())
             ).label("expired"),
         )
-        .where(c.namespace == _p("namespace"), c.wake_at <= _once(now()))
+        .where(c.namespace == p("namespace"), c.wake_at <= _once(now()))
         .order_by(c.wake_at)
-        .limit(_p("limit", sa.Integer()))
+        .limit(p("limit", sa.Integer()))
         .with_for_update(skip_locked=True)
     )
 )
@@ -201,8 +195,8 @@ _OVERDUE = Statement(
     lambda _: sa.select(
         sa.exists()
         .where(
-            c.namespace == _p("namespace"),
-            c.wake_at <= _once(seconds_from_now(_p("ago", sa.Float()))),
+            c.namespace == p("namespace"),
+            c.wake_at <= _once(seconds_from_now(p("ago", sa.Float()))),
         )
         .label("overdue")
     )

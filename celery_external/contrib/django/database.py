@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
@@ -21,7 +20,7 @@ from django.db.utils import IntegrityError, InterfaceError, InternalError, Opera
 from celery_external import schema
 from celery_external.errors import DatabaseUnavailableError, OptionError, SettingsError
 from celery_external.store.database import Row, Transaction, contains_json
-from celery_external.store.forking import ForkGate
+from celery_external.store.forking import ForkGate, leave_after_fork
 from celery_external.store.joined import check_same
 from celery_external.store.place import AfterCommit, Home, Place, go_on
 from celery_external.store.url import dialect_for
@@ -139,7 +138,7 @@ class DjangoDatabase:
         self._seen: weakref.WeakKeyDictionary[Any, _Seen] = weakref.WeakKeyDictionary()
         #: The addresses that have been found to be another home's.
         self._same: set[tuple[str, ...]] = set()
-        _databases.append(self)
+        leave_after_fork(self)
 
     def __str__(self) -> str:
         """For messages: the alias and what is behind it."""
@@ -311,18 +310,6 @@ class DjangoDatabase:
         if self.dialect_name == "postgresql" and not connection.in_atomic_block:
             # psycopg leaves it alone in a process that has not made it.
             connection.connection = None
-
-
-_databases: list[DjangoDatabase] = []
-
-
-def _forget_inherited_connections() -> None:
-    for database in _databases:
-        database.leave_to_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_inherited_connections)
 
 
 class _Cursor:
