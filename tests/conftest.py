@@ -8,13 +8,15 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.processes import REPOSITORY, Process
+from tests.rows import Rows
 from tests.servers import Postgres, RabbitMQ, Valkey
 from tests.systems import System
 
@@ -183,41 +185,88 @@ def idle_system(make_system: Callable[..., System]) -> System:
     return make_system()
 
 
-@contextmanager
-def shared_system(valkey: Valkey, database_url: str, scratch: Path) -> Iterator[System]:
-    made = System(
-        broker_url=valkey.fresh_database(),
-        result_url=valkey.fresh_database(),
-        database_url=database_url,
-        scratch=scratch,
-        conf=SHARED_CONF,
-    )
+@pytest.fixture
+def rows(database_url: str) -> Iterator[Rows]:
+    """Rows and an External, and nobody who works for them."""
+    with closing(Rows(database_url)) as made:
+        yield made
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Callers who come at once."""
+    with ThreadPoolExecutor(8) as made:
+        yield made
+
+
+# --- What lives longer than a test, on no server that is not needed -------------------------------
+
+
+@pytest.fixture(scope="session")
+def make_broker(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Gives the URL of a broker of its own: ``Valkey`` or ``RabbitMQ``."""
+    get = request.getfixturevalue
+
+    def make(kind: str) -> str:
+        url: str = (
+            get("rabbitmq").fresh_vhost() if kind == "RabbitMQ" else get("valkey").fresh_database()
+        )
+        return url
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], str]:
+    """Gives the URL of a migrated database of its own: ``PostgreSQL`` or ``SQLite``."""
+    get = request.getfixturevalue
+
+    def make(kind: str) -> str:
+        if kind == "PostgreSQL":
+            url: str = get("postgres").create_database(get("postgres_template"))
+            return url
+        path = tmp_path_factory.mktemp("database") / "jobs.sqlite3"
+        shutil.copyfile(get("sqlite_template"), path)
+        return f"sqlite:///{path}"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_shared_system(
+    make_broker: Callable[[str], str],
+    make_database: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., System]:
+    """Makes an app with servers of its own for many tests; whoever has it made closes it."""
+
+    def make(database: str, *, broker: str = "Valkey", **options: Any) -> System:
+        return System(
+            broker_url=make_broker(broker),
+            result_url=make_broker("Valkey"),
+            database_url=make_database(database),
+            scratch=tmp_path_factory.mktemp(f"{database}-system"),
+            **options,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sqlite_system(make_shared_system: Callable[..., System]) -> Iterator[System]:
+    """The long-lived system on SQLite."""
+    made = make_shared_system("SQLite", conf=SHARED_CONF)
     with closing(made), made.worker(), made.beat():
         yield made
 
 
 @pytest.fixture(scope="session")
-def sqlite_system(
-    valkey: Valkey, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[System]:
-    """The long-lived system on SQLite."""
-    scratch = tmp_path_factory.mktemp("sqlite-system")
-    shutil.copy(sqlite_template, scratch / "jobs.db")
-    with shared_system(valkey, f"sqlite:///{scratch / 'jobs.db'}", scratch) as made:
-        yield made
-
-
-@pytest.fixture(scope="session")
-def postgresql_system(
-    valkey: Valkey,
-    postgres: Postgres,
-    postgres_template: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[System]:
+def postgresql_system(make_shared_system: Callable[..., System]) -> Iterator[System]:
     """The long-lived system on PostgreSQL."""
-    scratch = tmp_path_factory.mktemp("postgresql-system")
-    url = postgres.create_database(postgres_template)
-    with shared_system(valkey, url, scratch) as made:
+    made = make_shared_system("PostgreSQL", conf=SHARED_CONF)
+    with closing(made), made.worker(), made.beat():
         yield made
 
 

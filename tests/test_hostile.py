@@ -6,13 +6,11 @@ The same on both databases; what the worker makes of it: at the end. Options of 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import inf, nan
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +31,6 @@ from celery_external import (
     states,
 )
 from tests.rows import Rows
-from tests.servers import Postgres
 from tests.systems import System
 from tests.waiting import wait_for
 
@@ -42,18 +39,11 @@ Call = Callable[[Rows, str], object]
 
 
 @pytest.fixture(scope="module")
-def both(
-    postgres: Postgres,
-    postgres_template: str,
-    sqlite_template: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Rows, Rows]]:
+def both(make_database: Callable[[str], str]) -> Iterator[tuple[Rows, Rows]]:
     """The same app on each kind of database."""
-    path = tmp_path_factory.mktemp("hostile") / "jobs.sqlite3"
-    shutil.copyfile(sqlite_template, path)
     with (
-        closing(Rows(f"sqlite:///{path}")) as sqlite,
-        closing(Rows(postgres.create_database(postgres_template))) as postgresql,
+        closing(Rows(make_database("SQLite"))) as sqlite,
+        closing(Rows(make_database("PostgreSQL"))) as postgresql,
     ):
         yield sqlite, postgresql
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -25,18 +24,6 @@ from tests.rows import Rows
 from tests.systems import System
 from tests.test_states_races import Waiters
 from tests.waiting import wait_for
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with closing(Rows(database_url)) as made:
-        yield made
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as made:
-        yield made
 
 
 def lock(external: External, *args: Any, **options: Any) -> Any:

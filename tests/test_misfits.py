@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -16,13 +16,6 @@ from tests.events import GRACE
 from tests.rows import In, Rows
 from tests.systems import System
 from tests.waiting import wait_for
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with closing(Rows(database_url)) as made:
-        yield made
-
 
 #: What has become of a row's message.
 DAMAGES: dict[str, str] = {

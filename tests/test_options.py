@@ -23,12 +23,6 @@ SOON = datetime(2999, 1, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with closing(Rows(database_url)) as made:
-        yield made
-
-
-@pytest.fixture
 def one_database(sqlite_url: str) -> Iterator[Rows]:
     """For what never reaches a database."""
     with closing(Rows(sqlite_url, result_backend="cache+memory://")) as made:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,12 +16,6 @@ from celery_external.store.database import contains_json
 from tests.rows import NOW, Rows
 
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with closing(Rows(database_url)) as made:
-        yield made
 
 
 # --- One job --------------------------------------------------------------------------------------

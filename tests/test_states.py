@@ -8,7 +8,7 @@ where it names no event, the event leaves no trace. What time brings about:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,13 +21,6 @@ from celery_external.store import attempts
 from tests import events
 from tests.events import GRACE, LEASE, PENDING, TRIGGER, Event
 from tests.rows import CLAIM, NO_BROKER, NOW, In, Rows
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with closing(Rows(database_url)) as made:
-        yield made
-
 
 STARTED = {
     "state": "STARTED",

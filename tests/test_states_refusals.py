@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 from uuid import UUID
@@ -19,13 +19,6 @@ from celery_external import (
 )
 from tests.events import GRACE
 from tests.rows import NO_BROKER, In, Rows
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with closing(Rows(database_url)) as made:
-        yield made
-
 
 # --- Ids ------------------------------------------------------------------------------------------
 

@@ -24,12 +24,6 @@ from tests.events import GRACE
 from tests.rows import NO_BROKER, In, Rows
 
 
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with closing(Rows(database_url)) as made:
-        yield made
-
-
 @contextmanager
 def heard(signal: Signal) -> Iterator[list[dict[str, Any]]]:
     """What a receiver of the signal was called with."""

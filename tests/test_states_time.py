@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,12 +19,6 @@ TIMED_OUT = ("FAILURE", "timed_out", "The deadline has passed")
 NO_HEARTBEAT = ("FAILURE", "timed_out", "No sign of life within the heartbeat timeout")
 LOST = ("FAILURE", "lost", "The trigger did not end within its trigger timeout")
 EXPIRED = ("REVOKED", "cancelled", "Expired before it was started")
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with closing(Rows(database_url)) as made:
-        yield made
 
 
 def end_of(rows: Rows, job_id: str) -> tuple[str, str, str]:

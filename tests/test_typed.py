@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import traceback
@@ -33,7 +32,6 @@ from celery_external.store import attempts
 from celery_external.store.database import Transaction
 from tests.processes import REPOSITORY
 from tests.rows import CLAIM, NO_BROKER, Rows, ask
-from tests.servers import Postgres, Valkey
 from tests.systems import System
 from tests.test_states_races import Waiters, told
 
@@ -55,23 +53,13 @@ class Video(BaseModel):
 # --- With a worker --------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["SQLite", "PostgreSQL"])
 def typed(
-    request: pytest.FixtureRequest, valkey: Valkey, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, make_shared_system: Callable[..., System]
 ) -> Iterator[System]:
     """The app of ``tests.apps.typed`` and a worker of it, on both databases."""
-    scratch = tmp_path_factory.mktemp("typed")
-    if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), scratch / "jobs.db")
-        url = f"sqlite:///{scratch / 'jobs.db'}"
-    else:
-        postgres: Postgres = request.getfixturevalue("postgres")
-        url = postgres.create_database(request.getfixturevalue("postgres_template"))
-    made = System(
-        broker_url=valkey.fresh_database(),
-        result_url=valkey.fresh_database(),
-        database_url=url,
-        scratch=scratch,
+    made = make_shared_system(
+        request.param,
         conf={"external_sweep_in_worker": True, "external_sweep_interval": 0.1},
         tasks="tests.apps.typed",
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task
@@ -25,7 +24,7 @@ from celery_external import (
     Succeeded,
     current_job,
 )
-from tests.waiting import wait_for
+from tests.apps.scratch import Scratch
 
 app = Celery("core", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
 app.conf.external_database_url = os.environ["DATABASE_URL"]
@@ -36,24 +35,8 @@ app.conf.update(json.loads(os.environ.get("CONF", "{}")))
 # The tests load this module many times; a shared task would belong to every app there is.
 task = partial(app.task, shared=False)
 
-SCRATCH = Path(os.environ.get("SCRATCH", "."))
-
-
-def write_line(name: str, text: object) -> None:
-    """Append a line; short appends are atomic."""
-    with (SCRATCH / name).open("a") as file:
-        file.write(f"{text}\n")
-
-
-def lines(name: str) -> list[str]:
-    """The lines that were written."""
-    path = SCRATCH / name
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def wait_for_file(name: str) -> None:
-    """Hold the trigger until a test says go on."""
-    wait_for((SCRATCH / name).exists, what=f"the test to write {name}")
+scratch = Scratch(os.environ.get("SCRATCH", "."))
+SCRATCH, write_line, wait_for_file = scratch.path, scratch.write_line, scratch.wait_for_file
 
 
 @task(base=ExternalTask, labels=("plain",))

@@ -11,16 +11,16 @@ import os
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 
 from celery_external import ExternalTask, Job
-from tests.waiting import wait_for
+from tests.apps.scratch import Scratch
 
-SCRATCH = Path(os.environ["SCRATCH"])
+scratch = Scratch(os.environ["SCRATCH"])
+SCRATCH, write_line, lines = scratch.path, scratch.write_line, scratch.lines
 
 
 def route(name: str, _args: Any, kwargs: Any, *_others: Any, **_options: Any) -> None:
@@ -40,22 +40,10 @@ app.conf.update(json.loads(os.environ.get("CONF", "{}")))
 task = partial(app.task, shared=False)
 
 
-def write_line(name: str, text: object) -> None:
-    """Append a line; short appends are atomic."""
-    with (SCRATCH / name).open("a") as file:
-        file.write(f"{text}\n")
-
-
-def lines(name: str) -> list[str]:
-    """The lines that were written."""
-    path = SCRATCH / name
-    return path.read_text().splitlines() if path.exists() else []
-
-
 def hold(name: str) -> None:
     """Say that it has come so far, and stay there until the test says go on."""
     write_line("holding", name)
-    wait_for((SCRATCH / f"go-{name}").exists, what=f"the test to write go-{name}")
+    scratch.wait_for_file(f"go-{name}")
 
 
 def leave_by(door: str, name: str) -> None:

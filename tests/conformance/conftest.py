@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -17,26 +16,13 @@ from tests.conformance.play import Seen, Stage
 
 @pytest.fixture(scope="session")
 def make_env(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    make_broker: Callable[[str], str],
+    make_database: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[Combination], dict[str, str]]:
     """Gives a combination databases of its own, on no server that it does not need."""
     get = request.getfixturevalue
-
-    def make_broker(combination: Combination) -> str:
-        url: str = (
-            get("rabbitmq").fresh_vhost()
-            if combination.broker == "RabbitMQ"
-            else get("valkey").fresh_database()
-        )
-        return url
-
-    def make_table(combination: Combination, scratch: Path) -> str:
-        if combination.table == "PostgreSQL":
-            url: str = get("postgres").create_database(get("postgres_template"))
-            return url
-        path = scratch / "jobs.sqlite3"
-        shutil.copyfile(get("sqlite_template"), path)
-        return f"sqlite:///{path}"
 
     def make_backend(combination: Combination, scratch: Path) -> str:
         make: dict[str, Callable[[], str]] = {
@@ -56,9 +42,9 @@ def make_env(
     def make(combination: Combination) -> dict[str, str]:
         scratch = tmp_path_factory.mktemp(str(combination))
         return {
-            "BROKER_URL": make_broker(combination),
+            "BROKER_URL": make_broker(combination.broker),
             "RESULT_URL": make_backend(combination, scratch),
-            "DATABASE_URL": make_table(combination, scratch),
+            "DATABASE_URL": make_database(combination.table),
             "SCRATCH": str(scratch),
         }
 

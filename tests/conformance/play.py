@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import os
@@ -26,6 +25,7 @@ from tests.conformance.cases import Case, Steps
 from tests.conformance.combinations import Combination
 from tests.conformance.facts import EXTERNAL, KINDS, ORDINARY, answer, show
 from tests.processes import Worker
+from tests.systems import let_results_go
 from tests.waiting import wait_for
 
 APP = "tests.conformance.app"
@@ -328,10 +328,8 @@ def load_app(env: Mapping[str, str]) -> Celery:
 
 def _close_app(app: Celery) -> None:
     """Cut its connections, which Celery leaves to the garbage collector."""
+    let_results_go(app)
     backend: Any = app.backend
-    for waiting in backend._pending_results:  # noqa: SLF001 - there is no other way
-        waiting.clear()
-    gc.collect()  # a result tells its server when it goes: not after that has gone
     consumer: Any = getattr(backend, "result_consumer", None)
     if getattr(consumer, "_consumer", None) is not None:  # of rpc, where somebody waited
         consumer.stop()

@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import pytest
 
 from tests.ends.scene import Scene
-from tests.servers import Postgres, Valkey
 from tests.systems import System
 
 
 @contextmanager
-def open_scene(valkey: Valkey, database_url: str, scratch: Path) -> Iterator[Scene]:
+def open_scene(made: System) -> Iterator[Scene]:
     # Nobody sweeps: time passes where a test says so.
-    made = System(
-        broker_url=valkey.fresh_database(),
-        result_url=valkey.fresh_database(),
-        database_url=database_url,
-        scratch=scratch,
-        tasks="tests.apps.ends",
-    )
     with closing(made), made.worker() as worker:
         yield Scene(made, worker)
 
 
 @pytest.fixture(scope="package")
-def sqlite_scene(
-    valkey: Valkey, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Scene]:
+def sqlite_scene(make_shared_system: Callable[..., System]) -> Iterator[Scene]:
     """The scene on SQLite."""
-    scratch = tmp_path_factory.mktemp("sqlite-scene")
-    shutil.copy(sqlite_template, scratch / "jobs.db")
-    with open_scene(valkey, f"sqlite:///{scratch / 'jobs.db'}", scratch) as made:
+    with open_scene(make_shared_system("SQLite", tasks="tests.apps.ends")) as made:
         yield made
 
 
 @pytest.fixture(scope="package")
-def postgresql_scene(
-    valkey: Valkey,
-    postgres: Postgres,
-    postgres_template: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Scene]:
+def postgresql_scene(make_shared_system: Callable[..., System]) -> Iterator[Scene]:
     """The scene on PostgreSQL."""
-    scratch = tmp_path_factory.mktemp("postgresql-scene")
-    url = postgres.create_database(postgres_template)
-    with open_scene(valkey, url, scratch) as made:
+    with open_scene(make_shared_system("PostgreSQL", tasks="tests.apps.ends")) as made:
         yield made
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
@@ -15,7 +13,7 @@ from tests.kills.life import APP, CONFIRM, GRACE, LONG, SWEEPING, with_conf
 from tests.kills.play import Seen, play
 from tests.kills.points import Combination
 from tests.processes import Worker
-from tests.systems import System
+from tests.systems import System, let_results_go
 
 Played = Mapping[str, Seen]
 
@@ -28,36 +26,15 @@ def kept(system: System) -> Iterator[System]:
     """Close it in the end; a result tells its server when it goes, so it goes before that."""
     with closing(system):
         yield system
-        backend: Any = system.app.backend
-        for waiting in backend._pending_results:  # noqa: SLF001 - there is no other way
-            waiting.clear()
-        gc.collect()
+        let_results_go(system.app)
 
 
 @pytest.fixture(scope="session")
-def make_own_system(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., System]:
-    """Makes a system of its own on a broker and a database, and no server that it does not need."""
-    get = request.getfixturevalue
+def make_own_system(make_shared_system: Callable[..., System]) -> Callable[..., System]:
+    """Makes a system of its own on a broker and a database, with the graces of these tests."""
 
     def make(broker: str, table: str, **conf: Any) -> System:
-        scratch = tmp_path_factory.mktemp("kills")
-        if table == "PostgreSQL":
-            database_url = get("postgres").create_database(get("postgres_template"))
-        else:
-            shutil.copyfile(get("sqlite_template"), scratch / "jobs.sqlite3")
-            database_url = f"sqlite:///{scratch / 'jobs.sqlite3'}"
-        is_rabbitmq = broker == "RabbitMQ"
-        return System(
-            broker_url=get("rabbitmq").fresh_vhost()
-            if is_rabbitmq
-            else get("valkey").fresh_database(),
-            result_url=get("valkey").fresh_database(),
-            database_url=database_url,
-            scratch=scratch,
-            conf={**GRACE, **conf},
-        )
+        return make_shared_system(table, broker=broker, conf={**GRACE, **conf})
 
     return make
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -167,7 +166,9 @@ def keep_with_django(**database: Any) -> dict[str, str]:
 
 @pytest.fixture(scope="package")
 def stage(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    make_database: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[str], Stage]]:
     """Makes the stage with a result backend, by its name."""
     get = request.getfixturevalue
@@ -175,14 +176,11 @@ def stage(
 
         def make(name: str) -> Stage:
             scratch = tmp_path_factory.mktemp(name)
-            shutil.copy(get("sqlite_template"), scratch / "jobs.db")
-            valkey, jobs = get("valkey"), f"sqlite:///{scratch / 'jobs.db'}"
-            if name == "database":
-                jobs = get("postgres").create_database(get("postgres_template"))
+            valkey = get("valkey")
             system = System(
                 broker_url=valkey.fresh_database(),
                 result_url="disabled://",
-                database_url=jobs,
+                database_url=make_database("PostgreSQL" if name == "database" else "SQLite"),
                 scratch=scratch,
                 conf=CONF,
             )

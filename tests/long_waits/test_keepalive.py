@@ -210,13 +210,6 @@ def test_a_message_that_cannot_be_read_does_not_stop_the_others(
 # --- Who is asked for -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    """Jobs without a worker."""
-    with closing(Rows(database_url)) as made:
-        yield made
-
-
 def test_batch_after_batch_each_once(rows: Rows) -> None:
     first = rows.pending(group_id="g")
     others = rows.copy(first, 2 * waiting.BATCH)

@@ -101,9 +101,7 @@ def test_resumes_of_a_failure_with_autoretry_come_at_once(crowd: Crowd, resumes:
     assert act.count("triggers") == 2
 
 
-def test_two_sweeps_at_once_send_each_resume_once(
-    crowd: Crowd, threads: ThreadPoolExecutor
-) -> None:
+def test_two_sweeps_at_once_send_each_resume_once(crowd: Crowd, pool: ThreadPoolExecutor) -> None:
     queue = uuid4().hex
     acts = [crowd.start(queue=queue, expires=3600) for _ in range(30)]
     before = crowd.system.queue_length(queue)
@@ -112,7 +110,7 @@ def test_two_sweeps_at_once_send_each_resume_once(
         then="2020-01-01 00:00:00.000000",
         queue=queue,
     )
-    sweeps = [threads.submit(crowd.system.external.sweep) for _ in range(4)]
+    sweeps = [pool.submit(crowd.system.external.sweep) for _ in range(4)]
     assert sum(sweep.result(timeout=30) for sweep in sweeps) == len(acts)
     assert crowd.system.queue_length(queue) == before + len(acts)
     assert {act.job.kind for act in acts} == {"cancelled"}

@@ -45,11 +45,11 @@ def test_while_started(crowd: Crowd) -> None:
     assert act.ended() == succeeded()
 
 
-def test_the_park_waits_and_the_signal_was_first(crowd: Crowd, threads: ThreadPoolExecutor) -> None:
+def test_the_park_waits_and_the_signal_was_first(crowd: Crowd, pool: ThreadPoolExecutor) -> None:
     act = crowd.start(plan={"trigger": "hold"})
     act.wait_held("trigger")
     with crowd.lock(act) as lock:
-        signal = threads.submit(crowd.system.external.signal_succeeded, act.id, "signalled")
+        signal = pool.submit(crowd.system.external.signal_succeeded, act.id, "signalled")
         lock.wait_for_waiting(1)
         act.go_on("trigger")
         wait_for(lambda: backend_state(act) == "PARKED", what="the result backend to say PARKED")
@@ -62,7 +62,7 @@ def test_the_park_waits_and_the_signal_was_first(crowd: Crowd, threads: ThreadPo
     assert events(act) == ["succeeded"]
 
 
-def test_the_signal_waits_and_the_park_was_first(crowd: Crowd, threads: ThreadPoolExecutor) -> None:
+def test_the_signal_waits_and_the_park_was_first(crowd: Crowd, pool: ThreadPoolExecutor) -> None:
     act = crowd.start(plan={"trigger": "hold"})
     act.wait_held("trigger")
     with crowd.lock(act) as lock:
@@ -70,7 +70,7 @@ def test_the_signal_waits_and_the_park_was_first(crowd: Crowd, threads: ThreadPo
         wait_for(lambda: backend_state(act) == "PARKED", what="the result backend to say PARKED")
         lock.wait_for_waiting(1)
         assert act.job.state == "STARTED"
-        signal = threads.submit(crowd.system.external.signal_succeeded, act.id, "signalled")
+        signal = pool.submit(crowd.system.external.signal_succeeded, act.id, "signalled")
         lock.wait_for_waiting(2)
     assert signal.result(timeout=30).status == "applied"
     assert not signal.result().early or crowd.is_sqlite
@@ -78,11 +78,11 @@ def test_the_signal_waits_and_the_park_was_first(crowd: Crowd, threads: ThreadPo
     assert events(act) == ["succeeded"]
 
 
-def test_the_triggers_own_end_waits_for_a_signal(crowd: Crowd, threads: ThreadPoolExecutor) -> None:
+def test_the_triggers_own_end_waits_for_a_signal(crowd: Crowd, pool: ThreadPoolExecutor) -> None:
     act = crowd.start("raise", plan={"trigger": "hold"})
     act.wait_held("trigger")
     with crowd.lock(act) as lock:
-        signal = threads.submit(crowd.system.external.signal_succeeded, act.id, "signalled")
+        signal = pool.submit(crowd.system.external.signal_succeeded, act.id, "signalled")
         lock.wait_for_waiting(1)
         act.go_on("trigger")
         lock.wait_for_waiting(2)
@@ -117,7 +117,7 @@ def test_a_late_signal_of_the_old_attempt(crowd: Crowd, how: str) -> None:
 
 
 def test_a_signal_of_the_old_attempt_waits_for_the_retry(
-    crowd: Crowd, threads: ThreadPoolExecutor
+    crowd: Crowd, pool: ThreadPoolExecutor
 ) -> None:
     """The retry is being written while the signal comes: one of them is first, never both."""
     act = crowd.start("retry", plan={"trigger": "hold"})
@@ -125,9 +125,7 @@ def test_a_signal_of_the_old_attempt_waits_for_the_retry(
     with crowd.lock(act) as lock:
         act.go_on("trigger")
         lock.wait_for_waiting(1)
-        signal = threads.submit(
-            crowd.system.external.signal_succeeded, act.id, "signalled", attempt=1
-        )
+        signal = pool.submit(crowd.system.external.signal_succeeded, act.id, "signalled", attempt=1)
         lock.wait_for_waiting(2)
     error = signal.exception(timeout=30)
     assert error is None or isinstance(error, StaleAttemptError)
