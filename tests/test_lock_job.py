@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ from celery_external import (
 )
 from tests.rows import Rows
 from tests.systems import System
-from tests.test_states_races import Waiters
+from tests.test_states_races import Waiters, wait_until_locked
 from tests.waiting import wait_for
 
 
@@ -184,9 +184,7 @@ def test_the_sweep_passes_over_it_or_waits(rows: Rows, pool: ThreadPoolExecutor)
     assert rows.external.get_job(job_id).result == "just in time"
 
 
-def test_a_worker_waits_with_the_park_and_with_the_resume(
-    idle_system: System,
-) -> None:
+def test_a_worker_waits_with_the_park(idle_system: System) -> None:
     system = idle_system
     job = system.task("ask_slowly").delay("locked")
     with system.worker():
@@ -199,9 +197,21 @@ def test_a_worker_waits_with_the_park_and_with_the_resume(
             locked.succeed("while it parked")
         assert job.get(timeout=30) == "while it parked"
         system.wait_settled(job)
+    assert system.get(job).parked_at is None
 
-        parked = system.task("ask").delay()
-        system.wait_parked(parked)
-        with lock(system.external, parked) as locked:
-            assert locked.succeed("later").sent is False
-        assert parked.get(timeout=30) == "later"
+
+def test_a_worker_waits_with_the_resume(idle_system: System) -> None:
+    system = idle_system
+    job = system.task("ask").delay()
+    system.external.signal_succeeded(job, "an answer")
+    url = sa.make_url(system.env["DATABASE_URL"])
+    with ExitStack() as stack:
+        with lock(system.external, job) as locked:
+            assert (locked.state, locked.job.settled) == (states.SUCCESS, False)
+            worker = stack.enter_context(system.worker())
+            worker.wait_for_log(f"[{job.id}] received")
+            if url.get_backend_name() == "postgresql":
+                wait_until_locked(url, 1)
+            assert job.state == states.PENDING
+        assert job.get(timeout=30) == "an answer"
+        system.wait_settled(job)

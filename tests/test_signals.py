@@ -6,7 +6,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from celery import chain
+from sqlalchemy.orm import Session
 
 from celery_external import (
     ExternalJobCancelled,
@@ -58,6 +60,27 @@ def test_a_signal_before_the_trigger_means_it_never_runs(idle_system: System) ->
     assert idle_system.lines("triggers") == []
 
 
+def test_a_start_that_is_still_to_come_is_completed_in_its_own_transaction(
+    idle_system: System,
+) -> None:
+    system = idle_system
+    ask, echo = system.task("ask"), system.task("echo")
+    engine = sa.create_engine(system.env["DATABASE_URL"])
+    with Session(engine) as session:
+        result: Any = chain(ask.s().set(countdown=2), echo.s()).apply_async(using=session)
+        system.external.signal_succeeded(result.parent, "decided at once", using=session)
+        session.commit()
+    engine.dispose()
+    with system.worker() as worker:
+        # The start's own message, whose time is to come, and the outcome's.
+        wait_for(lambda: worker.log().count(f"[{result.parent.id}] received") == 2, what="both")
+        assert result.get(timeout=30) == "decided at once"
+        worker.wait_for_log(f"[{result.parent.id}] ignored")
+    assert system.lines("triggers") == []
+    assert system.lines("echoes") == ['"decided at once"']
+    assert [entry.event for entry in system.get(result.parent).history] == ["succeeded"]
+
+
 @pytest.mark.parametrize("name", ["ask_slowly", "ask_slowly_and_fail"])
 def test_a_signal_while_the_trigger_runs_is_handed_on_when_it_ends(
     system: System, name: str
@@ -70,6 +93,24 @@ def test_a_signal_while_the_trigger_runs_is_handed_on_when_it_ends(
     system.write(f"go-{word}")
     assert result.get(timeout=20) == 2
     assert system.wait_settled(result.parent).parked_at is None
+
+
+def test_a_trigger_that_looks_is_told_and_its_own_failure_changes_nothing(
+    idle_system: System,
+) -> None:
+    system = idle_system
+    step = system.task("ask_until_completed").s("looks").on_error(system.task("on_error").s())
+    result: Any = chain(step, system.task("echo").s()).apply_async()
+    with system.worker() as worker:
+        wait_for(lambda: system.lines("started"), what="the trigger to run")
+        assert system.external.signal_succeeded(result.parent, "decided", by="alice").early
+        assert result.get(timeout=30) == "decided"
+        job = system.wait_settled(result.parent)
+        assert worker.log().count("was completed while its trigger ran") == 1
+        assert "JobAlreadyCompletedError" in worker.log()
+    assert (job.state, job.parked_at, job.completed_by) == (states.SUCCESS, None, "alice")
+    assert [entry.event for entry in job.history] == ["succeeded"]
+    assert (result.parent.state, system.lines("errbacks")) == (states.SUCCESS, [])
 
 
 def test_a_repeated_signal_is_a_duplicate_and_another_outcome_is_refused(system: System) -> None:

@@ -62,12 +62,17 @@ class Waiters:
             for _ in range(number):
                 self._begun.get(timeout=30)
             return
-        plain = self._url.set(drivername="postgresql").render_as_string()
-        with psycopg.connect(plain, autocommit=True) as connection:
-            wait_for(
-                lambda: connection.execute(WAITING, (self._url.database,)).fetchone() == (number,),
-                what=f"{number} to wait for the lock",
-            )
+        wait_until_locked(self._url, number)
+
+
+def wait_until_locked(url: sa.URL, number: int) -> None:
+    """Return when so many wait for a lock in a database on PostgreSQL."""
+    plain = url.set(drivername="postgresql").render_as_string()
+    with psycopg.connect(plain, autocommit=True) as connection:
+        wait_for(
+            lambda: connection.execute(WAITING, (url.database,)).fetchone() == (number,),
+            what=f"{number} to wait for the lock",
+        )
 
 
 # --- Who holds the lock, and who comes second -----------------------------------------------------

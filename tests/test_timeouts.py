@@ -45,10 +45,33 @@ def test_on_timeout_may_raise(system: System) -> None:
     assert system.wait_settled(result).state == states.FAILURE
 
 
-def test_on_timeout_may_go_on_with_another_step(system: System) -> None:
-    result = system.task("ask_with_hook").delay("step")
-    assert result.get(timeout=20) == "went on"
+@pytest.mark.parametrize(
+    ("step", "value"),
+    [
+        ("step", "went on"),
+        ("chain", ["then", "went on"]),
+        ("group", [1, 2]),
+        ("chord", ["body", [1, 2]]),
+    ],
+)
+def test_on_timeout_may_go_on_with_another_step(system: System, step: str, value: Any) -> None:
+    result = system.task("ask_with_hook").delay(step)
+    assert result.get(timeout=20) == value
     assert system.wait_settled(result).state == states.SUCCESS
+
+
+def test_on_timeout_may_go_on_with_an_external_step(system: System) -> None:
+    result: Any = chain(
+        system.task("ask_with_hook").s("external"), system.task("wrap").s("last")
+    ).apply_async()
+    job = system.wait_attempt(result.parent, 2)
+    assert job.args == ["went on"]
+    system.external.signal_succeeded(job, "answered", attempt=2)
+    assert result.get(timeout=20) == ["last", "answered"]
+    assert [entry.event for entry in system.wait_settled(job).history][:2] == [
+        "timed_out",
+        "timeout_answered",
+    ]
 
 
 def test_a_timeout_is_retried_where_the_task_says_so(system: System) -> None:

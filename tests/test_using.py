@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from celery_external import (
     Succeeded,
     states,
 )
+from celery_external.installation import installation_of
+from celery_external.store import read
 from tests.servers import Postgres
 from tests.systems import System
 
@@ -244,16 +247,20 @@ def test_an_outer_transaction_of_a_test_suite(
 
 
 def test_a_refusal_is_told_and_its_history_is_the_callers(
-    idle_system: System, caller: Any, parked: Callable[[], str]
+    idle_system: System,
+    caller: Any,
+    parked: Callable[[], str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     job = parked()
     idle_system.external.signal_succeeded(job, 1)
-    for end in ("rollback", "commit"):
+    for number, end in enumerate(("rollback", "commit"), start=1):
         with pytest.raises(JobAlreadyCompletedError):
             idle_system.external.signal_failed(job, "no", by="bob", using=caller)
         getattr(caller, end)()
         events = [entry.event for entry in idle_system.get(job).history]
         assert events == ["succeeded", "refused"][: 1 + (end == "commit")]
+        assert caplog.text.count(f"Refused: Job {job} cannot be failed") == number
 
 
 def test_other_calls_join_as_well(
@@ -295,12 +302,13 @@ def test_a_later_start_is_not_sent_early(idle_system: System, caller: Any) -> No
         queue: Any = idle_system.app.amqp.queues["celery"]
         message = queue(connection.default_channel).get(no_ack=True)
         assert message.headers["eta"] is not None
-    idle_system.execute(
-        "UPDATE celery_external_job SET wake_at = created_at, due_at = created_at "
-        "WHERE state = 'STARTED'"
-    )
+    installation = installation_of(idle_system.app)
+    with installation.database.alone() as tx:
+        row = read.get(tx, installation.namespace, result.id)
+    assert row is not None
+    # A sweep that sends it, because nobody has, sends it without its eta.
+    assert row["wake_at"] - row["created_at"] > timedelta(seconds=7200)
     assert idle_system.external.sweep() == 0
-    assert idle_system.external.signal_failed(result, "nobody answered").early
 
 
 def test_what_cannot_be_joined(idle_system: System, shop: Shop, postgres: Postgres) -> None:

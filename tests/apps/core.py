@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, chain, chord, group
 from celery.exceptions import Ignore, Reject
 from celery.signals import before_task_publish
 
@@ -25,6 +26,7 @@ from celery_external import (
     current_job,
 )
 from tests.apps.scratch import Scratch
+from tests.waiting import wait_for
 
 app = Celery("core", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
 app.conf.external_database_url = os.environ["DATABASE_URL"]
@@ -85,6 +87,13 @@ def ask_slowly(name: str) -> None:
     """Run until the test writes ``go-NAME``."""
     write_line("started", name)
     wait_for_file(f"go-{name}")
+
+
+@task(base=ExternalTask)
+def ask_until_completed(name: str) -> None:
+    """Run until somebody has completed the job."""
+    write_line("started", name)
+    wait_for(current_job.raise_if_completed, what="the job to be completed")
 
 
 @task(base=ExternalTask)
@@ -186,8 +195,8 @@ def answer_timeout(job: Job) -> Any:
     answer = job.args[0]
     if answer == "raise":
         raise LookupError("nobody is there")
-    if answer == "step":
-        return echo.si("went on")
+    if answer in STEPS:
+        return STEPS[answer]()
     if answer.startswith("hold"):
         write_line("holding", answer)
         wait_for_file(f"go-{answer}")
@@ -212,6 +221,16 @@ def echo(value: Any = None) -> Any:
 def wrap(value: Any, name: str) -> list[Any]:
     """Show what came, and where."""
     return [name, value]
+
+
+#: What ``ask_with_hook`` goes on with.
+STEPS: dict[str, Callable[[], Any]] = {
+    "step": lambda: echo.si("went on"),
+    "external": lambda: ask.si("went on"),
+    "chain": lambda: chain(echo.si("went on"), wrap.s("then")),
+    "group": lambda: group(echo.si(1), echo.si(2)),
+    "chord": lambda: chord([echo.si(1), echo.si(2)], wrap.s("body")),
+}
 
 
 @task
