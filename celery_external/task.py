@@ -176,10 +176,13 @@ class ExternalTask(GenericTask[P, R]):
         attempt: int | None = None,
         by: str | None = None,
         reason: str | None = None,
+        using: Any = None,
     ) -> Receipt:
         """As :meth:`External.signal_succeeded` of the task's app, typed."""
         installation, outcome = installation_of(self.app), Succeeded(result)
-        return completion.signal(installation, job, outcome, attempt=attempt, by=by, reason=reason)
+        return completion.signal(
+            installation, job, outcome, attempt=attempt, by=by, reason=reason, using=using
+        )
 
     def signal_failed(
         self,
@@ -188,10 +191,11 @@ class ExternalTask(GenericTask[P, R]):
         *,
         attempt: int | None = None,
         by: str | None = None,
+        using: Any = None,
     ) -> Receipt:
         """As :meth:`External.signal_failed` of the task's app."""
-        installation = installation_of(self.app)
-        return completion.signal(installation, job, Failed(reason), attempt=attempt, by=by)
+        installation, outcome = installation_of(self.app), Failed(reason)
+        return completion.signal(installation, job, outcome, attempt=attempt, by=by, using=using)
 
     # --- Starting ---
 

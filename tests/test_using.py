@@ -282,6 +282,19 @@ def test_other_calls_join_as_well(
     assert sent(idle_system) == [other, job]
 
 
+def test_a_tasks_own_signals_join_as_well(
+    idle_system: System, caller: Any, parked: Callable[[], str]
+) -> None:
+    one, other, ask = parked(), parked(), idle_system.task("ask")
+    for end in ("rollback", "commit"):
+        ask.signal_succeeded(one, 1, using=caller)
+        ask.signal_failed(other, "no", using=caller)
+        assert [idle_system.get(job).kind for job in (one, other)] == [None, None]
+        getattr(caller, end)()
+    assert [idle_system.get(job).kind for job in (one, other)] == ["succeeded", "failed"]
+    assert sent(idle_system) == [one, other]
+
+
 def test_a_chain_and_a_group_whose_first_steps_are_external(
     idle_system: System, caller: Any
 ) -> None:
