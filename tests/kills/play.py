@@ -247,7 +247,9 @@ def make_workers(combination: Combination, system: System, gate: Gate) -> list[W
 def make_successor(combination: Combination, system: System) -> Worker:
     """The worker after them, which takes everything, and sweeps."""
     names = [point.name for point in combination.points]
-    options = VISIBILITY if combination.broker == "Valkey" else CONFIRM
+    # Who has only lost its children says itself what becomes of what they had taken.
+    is_restored = combination.broker == "Valkey" and combination.dies == "whole"
+    options = VISIBILITY if is_restored else CONFIRM
     env = with_conf(
         system, **combination.conf, **GRACE, **SWEEPING, broker_transport_options=options
     )
