@@ -20,8 +20,8 @@ help: ## Show this list
 demo: $(VENV)/.demo ## Celery chains completed by outside work, in about a minute (SERVE=1: you approve)
 	$(BIN)/python -m examples.demo
 
-test: $(VENV)/.dev ## Every test, on servers of its own; ARGS are handed to pytest
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## Every test, on servers of its own, in two processes; ARGS are handed to pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-oldest: $(OLDEST_VENV)/.dev ## What touches Celery, with the oldest Celery that is supported
 	$(OLDEST_VENV)/bin/python -m pytest $(OLDEST_TESTS)
