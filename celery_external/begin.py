@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from . import message, payload, signals, states
-from .config import check_task_id
+from .checks import check_task_id
 from .delivery import Delivery, Superseded
 from .errors import DatabaseUnavailableError
 from .store import attempts, decisions, deliveries, noted, read

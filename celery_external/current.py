@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from celery.local import Proxy
 
 from . import steering
-from .config import check_json, check_meta_key, check_reference
+from .checks import check_json, check_meta_key, check_reference
 from .errors import JobAlreadyCompletedError, NoCurrentJobError, ReferenceTakenError
 from .store import deliveries
 

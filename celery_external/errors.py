@@ -136,7 +136,25 @@ class StaleAttemptError(ExternalError):
         )
 
 
-class RerunRefusedError(ExternalError):
+class TokenRefusedError(ExternalError, PermissionError):
+    """A token that does not allow this; the log says why, and its holder is not told."""
+
+    def __str__(self) -> str:
+        return "The token is not valid"
+
+
+class SignatureRefusedError(ExternalError, PermissionError):
+    """A provider's call without a valid signature of the provider's."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The signature is not valid: {self.problem}"
+
+
+class RerunRefused(ExternalError):
     """The trigger of this job cannot be run again; the message says why."""
 
     def __init__(self, job: Job, problem: str) -> None:

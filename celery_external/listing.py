@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from . import states
-from .config import check_labels, check_meta, check_text
+from .checks import check_labels, check_meta, check_text
 from .errors import OptionError
 from .job import Page
 from .store import read

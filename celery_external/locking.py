@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import completion
-from .config import check_text
+from .checks import check_text
 from .continuation import Continued
 from .errors import AmbiguousJobError, JobNotFoundError, OptionError
 from .job import Failed, Job, Receipt, Succeeded

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from kombu.serialization import loads, prepare_accept_content
 from kombu.utils import json
 
-from .config import check_text
+from .checks import check_text
 from .payload import serialize
 
 if TYPE_CHECKING:

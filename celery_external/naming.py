@@ -7,7 +7,7 @@ from uuid import UUID
 
 from celery.result import AsyncResult
 
-from .config import MAX_JOB_ID_LENGTH, check_text
+from .checks import MAX_JOB_ID_LENGTH, check_text
 from .errors import JobNotFoundError, OptionError
 from .job import Job
 from .store import read

@@ -11,7 +11,7 @@ from kombu.exceptions import EncodeError
 from kombu.serialization import dumps, loads, prepare_accept_content
 
 from . import states
-from .config import check_text
+from .checks import check_text
 from .errors import (
     DatabaseUnavailableError,
     ExternalJobFailed,

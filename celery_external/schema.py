@@ -1,4 +1,4 @@
-"""The two tables; their columns say what the row decides."""
+"""The tables; the columns of the first say what the row decides."""
 
 from __future__ import annotations
 
@@ -108,6 +108,9 @@ job = sa.Table(
     # When the state is over by itself: no worker, no end of the trigger, no heartbeat. `wake_at`
     # is this or the deadline, whichever is earlier; kept apart so that a deadline can be moved.
     sa.Column("due_at", UtcDateTime),
+    # When its task is to ask for it while it is parked, and the seconds until it asks again.
+    sa.Column("poll_at", UtcDateTime),
+    sa.Column("poll_interval", sa.Float),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime),
     sa.Column("deadline", UtcDateTime),
@@ -135,6 +138,35 @@ history = sa.Table(
     sa.Column("details", Json),
 )
 
+# A signal that waits: for a job that carries its reference, or, if it came too late for its job,
+# to be told to the job's task.
+kept_signal = sa.Table(
+    "celery_external_kept_signal",
+    metadata,
+    sa.Column(
+        "id",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        sa.Identity(always=False),
+        primary_key=True,
+    ),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("reference", sa.Text),
+    sa.Column("job_id", sa.Text),
+    sa.Column("attempt", sa.Integer),
+    # As of a job: the kind of outcome (or progress, which has details in place of an outcome).
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("outcome", sa.LargeBinary),
+    sa.Column("outcome_type", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("details", Json),
+    sa.Column("by", sa.Text),
+    sa.Column("at", UtcDateTime, nullable=False),
+    # When the sweep must look at it, and how often it was sent.
+    sa.Column("wake_at", UtcDateTime, nullable=False),
+    sa.Column("sends", sa.Integer, nullable=False),
+)
+
 _c = job.c
 sa.Index(
     "celery_external_job_wake_at",
@@ -159,3 +191,12 @@ sa.Index(
     sqlite_where=_c.reference.is_not(None),
 )
 sa.Index("celery_external_history_job", history.c.namespace, history.c.job_id, history.c.id)
+sa.Index("celery_external_kept_signal_wake_at", kept_signal.c.namespace, kept_signal.c.wake_at)
+sa.Index(
+    "celery_external_kept_signal_reference",
+    kept_signal.c.namespace,
+    kept_signal.c.task,
+    kept_signal.c.reference,
+    postgresql_where=kept_signal.c.reference.is_not(None),
+    sqlite_where=kept_signal.c.reference.is_not(None),
+)

@@ -16,7 +16,8 @@ from kombu.exceptions import OperationalError
 
 from . import message, states
 from .broker import publish
-from .config import CALL_OPTIONS, MAX_SECONDS, check_options, resolve_options
+from .checks import MAX_SECONDS
+from .config import CALL_OPTIONS, check_options, resolve_options
 from .delivery import Delivery, delivery_of, start_columns
 from .errors import DatabaseUnavailableError, OptionError
 from .installation import Installation, installation_of

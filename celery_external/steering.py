@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from . import message, states
-from .config import check_deadline, check_timeout
+from .checks import check_deadline, check_timeout
 from .errors import DatabaseUnavailableError, OptionError, RerunRefusedError
 from .job import Job
 from .naming import JobLike, check_attempt, check_note, known_id, require_row

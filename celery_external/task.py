@@ -14,15 +14,8 @@ from celery.utils import uuid
 
 from . import completion, message
 from .backend import SettlingBackend
-from .config import (
-    CALL_OPTIONS,
-    DEFAULT_TRIGGER_TIMEOUT,
-    Options,
-    check_options,
-    check_task_id,
-    check_text,
-    resolve_options,
-)
+from .checks import check_task_id, check_text
+from .config import CALL_OPTIONS, DEFAULT_TRIGGER_TIMEOUT, Options, check_options, resolve_options
 from .current import CurrentJob
 from .delivery import delivery_of
 from .eager import ParkedResult
@@ -34,6 +27,7 @@ from .errors import (
     ResultInvalidError,
 )
 from .generic import GenericTask, P, R
+from .hooks import UNSET, Hooks
 from .installation import installation_of
 from .job import Failed, Receipt, Succeeded
 from .limits import warn_of_group
@@ -53,17 +47,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("celery_external")
 
 
-class _Unset:
-    def __repr__(self) -> str:
-        return "<not set>"
-
-
-_UNSET: Final = _Unset()
-
-TimedOutHook = TypeVar("TimedOutHook", bound="Callable[[Job], Any]")
-
-
-class ExternalTask(GenericTask[P, R]):
+class ExternalTask(Hooks, GenericTask[P, R]):
     """A task whose outcome comes from outside Celery.
 
     ``run()`` is the *trigger*: it starts the outside work and returns. The job then waits as a
@@ -106,11 +90,9 @@ class ExternalTask(GenericTask[P, R]):
     trigger_timeout: ClassVar[float] = DEFAULT_TRIGGER_TIMEOUT
     labels: ClassVar[tuple[str, ...]] = ()
     meta: ClassVar[Mapping[str, Any] | None] = None
-    timeout_result: ClassVar[Any] = _UNSET
     result_type: ClassVar[Any] = None
     checked_result_type: ClassVar[ResultType | None] = None
 
-    _timed_out_hook: Callable[[Job], Any] | None = None
     _checked_options: Mapping[str, Any]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -128,29 +110,6 @@ class ExternalTask(GenericTask[P, R]):
         installation_of(app)
         watch_options(app)
         watch_unlock(app)
-
-    # --- Hooks to override ---
-
-    def on_parked(self, job: Job) -> None:
-        """Called on the worker when the job has parked. An error is logged, the job waits on."""
-
-    def on_timeout(self, job: Job) -> Any:
-        """Called once when the job has timed out, on the worker that hands the outcome on.
-
-        What it returns is the job's result, or a Signature to go on with; what it raises is the
-        job's failure. By default: ``timeout_result``, the function given to :meth:`timed_out`,
-        or ExternalJobTimedOut.
-        """
-        if self._timed_out_hook is not None:
-            return self._timed_out_hook(job)
-        if self.timeout_result is not _UNSET:
-            return self.timeout_result
-        raise ExternalJobTimedOut(job.reason or "")
-
-    def timed_out(self, hook: TimedOutHook) -> TimedOutHook:
-        """Decorator: ``@render.timed_out`` makes a function the ``on_timeout`` of a task."""
-        self._timed_out_hook = hook
-        return hook
 
     # --- What a trigger uses ---
 
@@ -329,7 +288,7 @@ def _check_result_type(cls: type[ExternalTask]) -> ResultType | None:
         return None
     known = cls.checked_result_type
     declared = known if known and known.declared is cls.result_type else ResultType(cls.result_type)
-    if cls.timeout_result is not _UNSET and not is_signature(cls.timeout_result):
+    if cls.timeout_result is not UNSET and not is_signature(cls.timeout_result):
         try:
             declared.check("", "", cls.timeout_result)
         except ResultInvalidError as exc:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from celery_external import OptionError
-from celery_external.config import check_meta
+from celery_external.checks import check_meta
 from celery_external.store.database import Database
 from tests.rows import Rows
 

@@ -14,7 +14,8 @@ import pytest
 from celery import Celery, chain, chord, group
 
 from celery_external import ExternalTask, OptionError
-from celery_external.config import CALL_OPTIONS, check_json, check_options
+from celery_external.checks import check_json
+from celery_external.config import CALL_OPTIONS, check_options
 from celery_external.message import OPTIONS_HEADER
 from tests.rows import In, Rows
 

@@ -1,4 +1,4 @@
-"""The job and history tables.
+"""The tables of jobs, their history and kept signals.
 
 Revision ID: 0001
 """
@@ -53,6 +53,8 @@ def upgrade() -> None:
         sa.Column("trigger_result_type", sa.Text),
         sa.Column("heartbeat_timeout", sa.Float),
         sa.Column("due_at", moment),
+        sa.Column("poll_at", moment),
+        sa.Column("poll_interval", sa.Float),
         sa.Column("created_at", moment, nullable=False),
         sa.Column("expires_at", moment),
         sa.Column("deadline", moment),
@@ -76,6 +78,29 @@ def upgrade() -> None:
         sa.Column("by", sa.Text),
         sa.Column("reason", sa.Text),
         sa.Column("details", json),
+    )
+    op.create_table(
+        "celery_external_kept_signal",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+            sa.Identity(always=False),
+            primary_key=True,
+        ),
+        sa.Column("namespace", sa.Text, nullable=False),
+        sa.Column("task", sa.Text, nullable=False),
+        sa.Column("reference", sa.Text),
+        sa.Column("job_id", sa.Text),
+        sa.Column("attempt", sa.Integer),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("outcome", sa.LargeBinary),
+        sa.Column("outcome_type", sa.Text),
+        sa.Column("reason", sa.Text),
+        sa.Column("details", json),
+        sa.Column("by", sa.Text),
+        sa.Column("at", moment, nullable=False),
+        sa.Column("wake_at", moment, nullable=False),
+        sa.Column("sends", sa.Integer, nullable=False),
     )
     wakes = sa.text("wake_at IS NOT NULL")
     op.create_index(
@@ -105,4 +130,16 @@ def upgrade() -> None:
     )
     op.create_index(
         "celery_external_history_job", "celery_external_history", ["namespace", "job_id", "id"]
+    )
+    op.create_index(
+        "celery_external_kept_signal_wake_at",
+        "celery_external_kept_signal",
+        ["namespace", "wake_at"],
+    )
+    op.create_index(
+        "celery_external_kept_signal_reference",
+        "celery_external_kept_signal",
+        ["namespace", "task", "reference"],
+        postgresql_where=referenced,
+        sqlite_where=referenced,
     )

@@ -1,4 +1,4 @@
-"""The job and history tables."""
+"""The tables of jobs, their history and kept signals."""
 
 from __future__ import annotations
 
