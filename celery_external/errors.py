@@ -154,7 +154,7 @@ class SignatureRefusedError(ExternalError, PermissionError):
         return f"The signature is not valid: {self.problem}"
 
 
-class RerunRefused(ExternalError):
+class RerunRefusedError(ExternalError):
     """The trigger of this job cannot be run again; the message says why."""
 
     def __init__(self, job: Job, problem: str) -> None:

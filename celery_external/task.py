@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from celery.app.task import Context
 from celery.canvas import Signature
@@ -21,7 +21,6 @@ from .delivery import delivery_of
 from .eager import ParkedResult
 from .errors import (
     ExternalJobCancelled,
-    ExternalJobTimedOut,
     NoCurrentJobError,
     OptionError,
     ResultInvalidError,
@@ -42,7 +41,6 @@ from .wrapping import wrap_run, wrap_tracer
 if TYPE_CHECKING:
     from celery import Celery
 
-    from .job import Job
 
 logger = logging.getLogger("celery_external")
 

@@ -76,7 +76,7 @@ def verify(keys: Sequence[str], token: str) -> Claims:
         raise TokenRefusedError from exc
 
 
-def _serializer(keys: Sequence[str]) -> URLSafeSerializer[str]:
+def _serializer(keys: Sequence[str]) -> URLSafeSerializer:
     return URLSafeSerializer(
         # itsdangerous signs with the last one.
         list(reversed(keys)),
