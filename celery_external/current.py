@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from celery.local import Proxy
 
-from . import steering
+from . import links, references, steering
 from .checks import check_json, check_meta_key, check_reference
 from .errors import JobAlreadyCompletedError, NoCurrentJobError, ReferenceTakenError
 from .store import deliveries
+from .tokens import Action, Expires
 
 if TYPE_CHECKING:
     from .delivery import Delivery
@@ -56,7 +57,7 @@ class Meta(MutableMapping[str, Any]):
     def _save(self, meta: dict[str, Any]) -> None:
         delivery = self._delivery
         with delivery.installation.database.alone() as tx:
-            deliveries.save(tx, delivery.row, delivery.claim, "meta", meta)
+            deliveries.save_meta(tx, delivery.row, delivery.claim, meta)
         delivery.row["meta"] = meta
 
 
@@ -108,12 +109,27 @@ class CurrentJob:
         database = delivery.installation.database
         try:
             with database.alone() as tx:
-                deliveries.save(tx, delivery.row, delivery.claim, "reference", checked)
+                deliveries.save_reference(tx, delivery.row, delivery.claim, checked)
         except Exception as exc:
             if database.is_integrity_error(exc):
                 raise ReferenceTakenError(checked, delivery.task.name) from None
             raise
         delivery.row["reference"] = checked
+        # The outside system may have been faster than this.
+        references.claim(delivery.installation, delivery.task.name, checked)
+
+    def token(self, action: Action, *, expires: Expires = None) -> str:
+        """A signed token for this attempt; see :meth:`External.token`."""
+        this_attempt = (self.id, self.attempt)
+        return links.token(self._delivery.installation, this_attempt, action, expires)
+
+    def callback_url(self, action: Action, *, expires: Expires = None) -> str:
+        """Where the outside system, or a person, says how this attempt ended.
+
+        See :meth:`External.callback_url`.
+        """
+        this_attempt = (self.id, self.attempt)
+        return links.callback_url(self._delivery.installation, this_attempt, action, expires)
 
     def progress(
         self, current: float | None = None, total: float | None = None, message: str | None = None

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from . import completion, listing, locking, many, steering
+from . import completion, links, listing, locking, many, steering
 from .continuation import Continued
 from .installation import Installation, installation_of
 from .job import Failed, Job, Page, Receipt, Succeeded
@@ -15,6 +15,7 @@ from .locking import LockedJob
 from .naming import JobLike
 from .starting import watch_options
 from .sweep import sweep
+from .tokens import Action, Expires
 from .unlock import watch_unlock
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class External:
     task's code. Job ids may be given as text, UUID, AsyncResult or Job.
 
     Every method may raise DatabaseUnavailableError (nothing was recorded) and SchemaError (the
-    database needs ``celery -A proj external upgrade``).
+    database needs ``celery -A proj external upgrade``). What takes a job raises JobNotFoundError
+    where there is none, and StaleAttemptError where its ``attempt=`` is over.
 
     Raises:
         SettingsError: An ``external_*`` setting cannot be used.
@@ -82,9 +84,7 @@ class External:
             A Receipt: ``applied``, or ``duplicate`` when the same was said before.
 
         Raises:
-            JobNotFoundError: There is no such job.
             JobAlreadyCompletedError: Another outcome came first; it carries the Job.
-            StaleAttemptError: ``attempt`` is over.
             ResultInvalidError: The result is not of the task's ``result_type``; the job waits on.
             UnserializableError: The result, or the step, cannot be serialized; nothing was written.
             OptionError: ``continue_with`` is no signature, or ``using`` cannot be joined.
@@ -110,18 +110,12 @@ class External:
     ) -> Receipt:
         """Say that the outside work has failed: the job's task raises.
 
-        Arguments:
-            job: Which job.
-            reason: A text, which is raised as ExternalJobFailed, or the exception to raise,
-                where the serializer can carry it.
-            attempt: As of :meth:`signal_succeeded`; ``by`` and ``using`` likewise.
-            by: Who says so, for the history.
-            using: A transaction to join.
+        ``reason`` is a text, which is raised as ExternalJobFailed, or the exception to raise, where
+        the serializer can carry it; ``attempt``, ``by`` and ``using`` are as of
+        :meth:`signal_succeeded`.
 
         Raises:
-            JobNotFoundError: There is no such job.
             JobAlreadyCompletedError: Another outcome came first; it carries the Job.
-            StaleAttemptError: ``attempt`` is over.
         """
         return completion.signal(
             self._installation, job, Failed(reason), attempt=attempt, by=by, using=using
@@ -140,9 +134,7 @@ class External:
         """Say how far the outside work is. Of a parked job it is also the heartbeat.
 
         Raises:
-            JobNotFoundError: There is no such job.
             JobAlreadyCompletedError: The job is not open any more.
-            StaleAttemptError: ``attempt`` is over.
         """
         steering.report_progress(
             self._installation, job, current, total, message, attempt=attempt, using=using
@@ -181,9 +173,7 @@ class External:
         Never retried, whatever ``autoretry_for`` says; errbacks and the rest of the canvas end.
 
         Raises:
-            JobNotFoundError: There is no such job.
             JobAlreadyCompletedError: An outcome came first; it carries the Job.
-            StaleAttemptError: ``attempt`` is over.
         """
         return completion.cancel(
             self._installation, job, attempt=attempt, by=by, reason=reason, using=using
@@ -200,7 +190,6 @@ class External:
         """Run the trigger again, as a new attempt, for a job that is PARKED, FAILURE or REVOKED.
 
         Raises:
-            JobNotFoundError: There is no such job.
             RerunRefusedError: It runs or succeeded, or is a member of a failed chord.
         """
         return steering.rerun(self._installation, job, by=by, reason=reason, using=using)
@@ -218,20 +207,12 @@ class External:
     ) -> Job:
         """Move the deadline of an open job, either way.
 
-        Arguments:
-            job: Which job.
-            timeout: Seconds from now, by the database's clock.
-            deadline: Or an aware datetime.
-            attempt: As of :meth:`signal_succeeded`, and ``by`` and ``reason`` likewise.
-            by: Who wants it, for the history.
-            reason: Why, for the history.
-            using: A transaction to join.
+        ``timeout`` is in seconds from now, by the database's clock, ``deadline`` an aware datetime;
+        the others are as of :meth:`signal_succeeded`.
 
         Raises:
             OptionError: Neither or both were given, or a naive datetime.
-            JobNotFoundError: There is no such job.
             JobAlreadyCompletedError: The job is not open any more.
-            StaleAttemptError: ``attempt`` is over.
         """
         return steering.extend(
             self._installation,
@@ -264,18 +245,38 @@ class External:
             using: A transaction to join. Default: one of our own, committed at the end.
 
         Raises:
-            JobNotFoundError: There is no such job.
             AmbiguousJobError: Several jobs of the canvas are open; it names them.
             OptionError: Neither or both of ``job`` and ``root_id`` were given.
         """
         return locking.lock(self._installation, job, root_id=root_id, task=task, using=using)
 
-    def get_job(self, job: JobLike, *, using: Any = None) -> Job:
-        """The job as it stands, with its history.
+    def token(self, job: JobLike, action: Action, *, expires: Expires = None) -> str:
+        """A signed token that lets its holder do one thing to one attempt of a job.
+
+        Arguments:
+            job: Which job; of a Job the attempt that it shows, otherwise the present one.
+            action: ``succeed``, ``fail``, ``decide`` (either) or ``view``.
+            expires: Seconds from now, by this host's clock, or an aware datetime. Default: 30 days.
 
         Raises:
-            JobNotFoundError: There is no such job.
+            SettingsError: ``external_secret_keys`` is not set.
+            OptionError: There is no such action.
         """
+        return links.token(self._installation, job, action, expires)
+
+    def callback_url(self, job: JobLike, action: Action, *, expires: Expires = None) -> str:
+        """A URL with such a :meth:`token`, at the receiver of ``celery_external.webhooks``.
+
+        A machine POSTs JSON there; a person who opens it is shown a page to confirm on.
+
+        Raises:
+            SettingsError: ``external_base_url`` or ``external_secret_keys`` is not set.
+            OptionError: There is no such action.
+        """
+        return links.callback_url(self._installation, job, action, expires)
+
+    def get_job(self, job: JobLike, *, using: Any = None) -> Job:
+        """The job as it stands, with its history."""
         return steering.get(self._installation, job, using=using)
 
     def find_jobs(

@@ -147,7 +147,8 @@ class Receipt:
     Attributes:
         job_id: The job it was for, and ``attempt``, the attempt it counts for.
         status: ``applied``, or ``duplicate`` when the same had been said before; of
-            ``signal_many`` also ``refused``, with the ``error`` that says why.
+            ``signal_many`` also ``refused``, with the ``error`` that says why; by reference also
+            ``kept``, when no job has the reference yet (``job_id`` is then empty, ``attempt`` 0).
         early: The job had not parked; its trigger does not run, or hands the outcome on.
         sent: The broker has the message. False: the job's own worker hands the outcome on, or
             the broker is away and the sweep sends it later.

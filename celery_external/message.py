@@ -239,6 +239,14 @@ def send(
     return sent
 
 
+def route_of(row: Row) -> dict[str, Any]:
+    """Options of ``send_task`` for a task that a worker of this job is to take."""
+    envelope = json.loads(row["envelope"])
+    if envelope["exchange"] == "":
+        return {"queue": envelope["routing_key"]}
+    return {name: envelope[name] for name in ("exchange", "routing_key")}
+
+
 def _is_eager(row: Row) -> bool:
     try:
         return bool(json.loads(row["envelope"]).get("eager"))

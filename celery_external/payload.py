@@ -153,6 +153,15 @@ def outcome_columns(
     }
 
 
+def decode_outcome(app: Celery, kept: Row) -> Succeeded | Failed:
+    """The outcome that :func:`encode_outcome` made columns of."""
+    if kept["kind"] == states.SUCCEEDED:
+        return Succeeded(load(app, kept["outcome"], kept["outcome_type"]))
+    if kept["outcome"] is None:
+        return Failed(kept["reason"] or "")
+    return Failed(decode_exception(app, kept))
+
+
 def decode_exception(app: Celery, row: Row) -> BaseException:
     """What a failed job raises."""
     payload = load(app, row["outcome"], row["outcome_type"])

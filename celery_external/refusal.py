@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import payload, signals, states
+from . import late, payload, signals, states
 from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
 from .naming import require_row
 from .store import noted
@@ -38,7 +39,8 @@ def refuse(  # noqa: PLR0917
     by: str | None,
 ) -> NoReturn:
     """A refused word is not lost: it stands in the history and in the log."""
-    with place.alone() as tx:
+    number: int | None = None
+    with place.transaction() as tx:
         noted.note(
             tx,
             row,
@@ -47,6 +49,10 @@ def refuse(  # noqa: PLR0917
             reason=encoded.get("reason"),
             details={"kind": encoded["kind"], "error": payload.as_text(error)},
         )
+        if late.is_late(error, encoded):
+            number = late.keep(installation, tx, row, encoded, by)
+    if number is not None:
+        place.after_commit([row], functools.partial(late.send, installation, number))
     logger.warning("Refused: %s", error)
     signals.signal_refused.send(installation.app, job=job_from(installation.app, row), error=error)
     raise error

@@ -37,13 +37,8 @@ def report_progress(
     """Keep how far the work is; of a parked job it is also the heartbeat."""
     job_id = known_id(installation, job)
     check_attempt(attempt)
-    for name, value in (("current", current), ("total", total)):
-        if value is not None and not _is_finite(value):
-            raise OptionError(name, f"must be a finite number, not {value!r}")
     progress = {
-        "current": current,
-        "total": total,
-        "message": check_note("message", text),
+        **check_progress(current, total, text),
         "at": datetime.now(UTC).isoformat(),
     }
     place = installation.place(using)
@@ -57,6 +52,16 @@ def report_progress(
         )
     if row is None:
         refuse_change(installation, place, job_id, "progress", attempt=attempt, by=None)
+
+
+def check_progress(
+    current: float | None, total: float | None, text: str | None
+) -> dict[str, float | str | None]:
+    """How far the work is, as JSON."""
+    for name, value in (("current", current), ("total", total)):
+        if value is not None and not _is_finite(value):
+            raise OptionError(name, f"must be a finite number, not {value!r}")
+    return {"current": current, "total": total, "message": check_note("message", text)}
 
 
 def _is_finite(value: object) -> bool:

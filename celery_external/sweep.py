@@ -15,6 +15,7 @@ from .delivery import wait_before_repeat
 from .errors import ExternalError
 from .installation import Pace, installation_of
 from .keepalive import keep_alive
+from .references import sweep_kept
 from .store import read, times
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def sweep_task() -> int | None:
 def sweep(installation: Installation) -> int:
     """Do everything that is due, and keep groups alive; returns how many jobs were due."""
     total = _do_what_is_due(installation)
+    sweep_kept(installation)
     keep_alive(installation)
     return total
 

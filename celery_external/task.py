@@ -12,7 +12,7 @@ from celery.result import AsyncResult, EagerResult
 from celery.signals import task_postrun
 from celery.utils import uuid
 
-from . import completion, message
+from . import completion, message, references
 from .backend import SettlingBackend
 from .checks import check_task_id, check_text
 from .config import CALL_OPTIONS, DEFAULT_TRIGGER_TIMEOUT, Options, check_options, resolve_options
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("celery_external")
+
+
+_NO_RESULT: Any = None
 
 
 class ExternalTask(Hooks, GenericTask[P, R]):
@@ -127,32 +130,56 @@ class ExternalTask(Hooks, GenericTask[P, R]):
 
     def signal_succeeded(
         self,
-        job: JobLike,
-        result: R,
+        job: JobLike | None = None,
+        result: R = _NO_RESULT,
         *,
+        reference: str | None = None,
         attempt: int | None = None,
         by: str | None = None,
         reason: str | None = None,
         using: Any = None,
     ) -> Receipt:
-        """As :meth:`External.signal_succeeded` of the task's app, typed."""
-        installation, outcome = installation_of(self.app), Succeeded(result)
-        return completion.signal(
-            installation, job, outcome, attempt=attempt, by=by, reason=reason, using=using
-        )
+        """As :meth:`External.signal_succeeded` of the task's app, typed.
+
+        In place of ``job`` and ``attempt``: ``reference``, the outside system's own id, which
+        names the attempt too. If no job has it yet, the signal is kept for a day and counts when
+        a trigger sets it (the Receipt's status is ``kept``).
+
+        Raises:
+            OptionError: Neither or both of ``job`` and ``reference`` were given.
+        """
+        outcome = Succeeded(result)
+        return self._signal(job, outcome, reference, attempt=attempt, by=by, reason=reason,
+                            using=using)  # fmt: skip
 
     def signal_failed(
         self,
-        job: JobLike,
-        reason: str | BaseException,
+        job: JobLike | None = None,
+        reason: str | BaseException = "",
         *,
+        reference: str | None = None,
         attempt: int | None = None,
         by: str | None = None,
         using: Any = None,
     ) -> Receipt:
-        """As :meth:`External.signal_failed` of the task's app."""
-        installation, outcome = installation_of(self.app), Failed(reason)
-        return completion.signal(installation, job, outcome, attempt=attempt, by=by, using=using)
+        """As :meth:`External.signal_failed` of the task's app; or by ``reference``."""
+        return self._signal(job, Failed(reason), reference, attempt=attempt, by=by, using=using)
+
+    def _signal(
+        self,
+        job: JobLike | None,
+        outcome: Succeeded | Failed,
+        reference: str | None,
+        *,
+        attempt: int | None,
+        **said: Any,
+    ) -> Receipt:
+        installation = installation_of(self.app)
+        if reference is None and job is not None:
+            return completion.signal(installation, job, outcome, attempt=attempt, **said)
+        if reference is None or job is not None or attempt is not None:
+            raise OptionError("reference", "give either a job or a reference, which names both")
+        return references.signal(installation, self.name, reference, outcome, **said)
 
     # --- Starting ---
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -15,6 +16,8 @@ from .errors import OptionError, SettingsError, TokenRefusedError
 Action: TypeAlias = Literal["succeed", "fail", "decide", "view"]
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 
+#: When a token is over: seconds from now, or an aware datetime. None: DEFAULT_LIFETIME from now.
+Expires: TypeAlias = "float | timedelta | datetime | None"
 #: Seconds: a month, as long as finished jobs are kept.
 DEFAULT_LIFETIME = 30 * 86400.0
 #: No token of ours is longer, and nobody else's is worth a signature's time.

@@ -81,12 +81,12 @@ def release(rows: Rows, row: Row) -> None:
 
 def save_meta(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
-        deliveries.save(tx, row, CLAIM, "meta", {"said": "by the trigger"})
+        deliveries.save_meta(tx, row, CLAIM, {"said": "by the trigger"})
 
 
 def save_reference(rows: Rows, row: Row) -> None:
     with rows.database.alone() as tx:
-        deliveries.save(tx, row, CLAIM, "reference", "r-1")
+        deliveries.save_reference(tx, row, CLAIM, "r-1")
 
 
 def retry(rows: Rows, row: Row) -> None:

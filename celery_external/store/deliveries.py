@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -156,18 +158,38 @@ def park(
     )
 
 
-def _save(name: str) -> Statement:
-    update = sa.update(job).where(running).values({name: p("value", c[name].type)})
-    return Statement(lambda _: update.returning(c.id))
+_SAVE_META = Statement(
+    lambda _: sa.update(job).where(running).values(meta=p("meta", c.meta.type)).returning(c.id)
+)
 
 
-_SAVE = {name: _save(name) for name in ("meta", "reference")}
+def save_meta(tx: Transaction, row: Row, claim: str, meta: Mapping[str, Any]) -> bool:
+    """Keep what a running trigger shows of its job."""
+    return tx.one(_SAVE_META, **params(**key(row), claim=claim, meta=meta)) is not None
 
 
-def save(tx: Transaction, row: Row, claim: str, name: str, value: object) -> bool:
-    """Keep what a running trigger says of its job (``meta``, ``reference``)."""
-    saved = tx.one(_SAVE[name], **params(**key(row), claim=claim, value=value))
-    return saved is not None
+_SAVE_REFERENCE = Statement(
+    lambda _: (
+        sa.update(job)
+        .where(
+            sa.or_(
+                running,
+                # Completed while its trigger ran: what comes by the reference is to be refused
+                # as too late, and not to wait for a job.
+                sa.and_(this_attempt, c.kind.is_not(None), c.reference.is_(None)),
+            )
+        )
+        .values(reference=p("reference", c.reference.type))
+        .returning(c.id)
+    )
+)
+
+
+def save_reference(tx: Transaction, row: Row, claim: str, reference: str) -> bool:
+    """Keep what the outside system calls the work that a trigger has begun."""
+    return (
+        tx.one(_SAVE_REFERENCE, **params(**key(row), claim=claim, reference=reference)) is not None
+    )
 
 
 # --- The end --------------------------------------------------------------------------------------

@@ -1,0 +1,120 @@
+"""Signals that wait: for a job with their reference, or to be told to a job's task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from celery_external.schema import job, kept_signal
+
+from .database import Row, Statement, Transaction
+from .noted import after, p, params
+from .sql import now, seconds_from_now
+
+k = kept_signal.c
+_VALUES = ("task", "reference", "job_id", "attempt", "kind", "outcome", "outcome_type", "reason",
+           "details", "by")  # fmt: skip
+
+_KEEP = Statement(
+    lambda _: (
+        sa.insert(kept_signal)
+        .values(
+            namespace=p("namespace"),
+            at=now(),
+            wake_at=after("wake_in"),
+            sends=0,
+            **{name: p(name, k[name].type) for name in _VALUES},
+        )
+        .returning(k.id)
+    )
+)
+
+
+def keep(tx: Transaction, namespace: str, signal: Mapping[str, Any], wake_in: float) -> int:
+    """Add a signal; returns its number."""
+    values = {name: signal.get(name) for name in _VALUES}
+    row = tx.all(_KEEP, **params(namespace=namespace, wake_in=wake_in, **values))[0]
+    number: int = row["id"]
+    return number
+
+
+_FIND_JOB = Statement(
+    lambda _: sa.select(job).where(
+        job.c.namespace == p("namespace"),
+        job.c.task == p("task"),
+        job.c.reference == p("reference"),
+    )
+)
+
+
+def find_job(tx: Transaction, namespace: str, task: str, reference: str) -> Row | None:
+    """The row of the job that carries a reference."""
+    return tx.one(_FIND_JOB, p_namespace=namespace, p_task=task, p_reference=reference)
+
+
+_TAKE_ALL = Statement(
+    lambda _: (
+        sa.delete(kept_signal)
+        .where(
+            k.namespace == p("namespace"),
+            k.task == p("task"),
+            k.reference == p("reference"),
+        )
+        .returning(*k)
+    )
+)
+
+
+def take_all(tx: Transaction, namespace: str, task: str, reference: str) -> list[Row]:
+    """The signals for a reference, oldest first; nobody else has them."""
+    rows = tx.all(_TAKE_ALL, p_namespace=namespace, p_task=task, p_reference=reference)
+    return sorted(rows, key=lambda row: row["id"])
+
+
+_this_one = sa.and_(k.namespace == p("namespace"), k.id == p("id"))
+_CLAIM = Statement(
+    lambda _: sa.update(kept_signal).where(_this_one).values(wake_at=after("wake_in")).returning(*k)
+)
+
+
+def claim(tx: Transaction, namespace: str, number: int, wake_in: float) -> Row | None:
+    """One signal, which the sweep leaves alone for so many seconds."""
+    return tx.one(_CLAIM, p_namespace=namespace, p_id=number, p_wake_in=wake_in)
+
+
+_DROP = Statement(lambda _: sa.delete(kept_signal).where(_this_one))
+
+
+def drop(tx: Transaction, namespace: str, number: int) -> None:
+    """It was told, or has waited for long enough."""
+    tx.all(_DROP, p_namespace=namespace, p_id=number)
+
+
+_DUE = Statement(
+    lambda _: (
+        sa.select(*k, (k.at <= seconds_from_now(p("ago", sa.Float()))).label("is_old"))
+        .where(k.namespace == p("namespace"), k.wake_at <= sa.select(now()).scalar_subquery())
+        .order_by(k.wake_at)
+        .limit(p("limit", sa.Integer()))
+        .with_for_update(skip_locked=True)
+    )
+)
+
+
+def lock_due(tx: Transaction, namespace: str, lifetime: float, limit: int) -> list[Row]:
+    """Signals that are to be looked at; ``is_old`` says which have waited for ``lifetime``."""
+    return tx.all(_DUE, p_namespace=namespace, p_ago=-lifetime, p_limit=limit)
+
+
+_PUT_OFF = Statement(
+    lambda _: (
+        sa.update(kept_signal).where(_this_one).values(sends=k.sends + 1, wake_at=after("wake_in"))
+    )
+)
+
+
+def put_off(tx: Transaction, namespace: str, number: int, wake_in: float) -> None:
+    """Look at it again after so many seconds."""
+    tx.all(_PUT_OFF, p_namespace=namespace, p_id=number, p_wake_in=wake_in)
