@@ -64,6 +64,12 @@ class Hooks:
         if self._late_signal_hook is not None:
             self._late_signal_hook(job, outcome)
 
+    @property
+    def minds_late_signals(self) -> bool:
+        """Whether ``on_late_signal`` does anything."""
+        is_overridden = type(self).on_late_signal is not Hooks.on_late_signal
+        return is_overridden or self._late_signal_hook is not None
+
     def late_signal(self, hook: LateSignalHook) -> LateSignalHook:
         """Decorator: ``@pay.late_signal`` makes a function the ``on_late_signal`` of a task."""
         self._late_signal_hook = hook

@@ -15,6 +15,8 @@ from .store import kept, read
 from .view import job_from
 
 if TYPE_CHECKING:
+    from celery import Celery
+
     from .installation import Installation
     from .store.database import Row, Transaction
 
@@ -23,10 +25,15 @@ logger = logging.getLogger("celery_external")
 TASK_NAME = "celery_external.late_signal"
 
 
-def is_late(error: ExternalError, said: Row) -> bool:
-    """Whether what was refused is an outcome, and was refused because it came too late."""
+def is_to_be_told(app: Celery, row: Row, error: ExternalError, said: Row) -> bool:
+    """Whether what was refused is an outcome that came too late, and the task may mind.
+
+    A process that does not know the task leaves that to a worker.
+    """
     is_outcome = said["kind"] in {states.SUCCEEDED, states.FAILED} and "outcome" in said
-    return is_outcome and isinstance(error, (JobAlreadyCompletedError, StaleAttemptError))
+    is_late = isinstance(error, (JobAlreadyCompletedError, StaleAttemptError))
+    task = app.tasks.get(row["task"])
+    return is_outcome and is_late and getattr(task, "minds_late_signals", task is None)
 
 
 def keep(installation: Installation, tx: Transaction, row: Row, said: Row, by: str | None) -> int:

@@ -49,7 +49,7 @@ def refuse(  # noqa: PLR0917
             reason=encoded.get("reason"),
             details={"kind": encoded["kind"], "error": payload.as_text(error)},
         )
-        if late.is_late(error, encoded):
+        if late.is_to_be_told(installation.app, row, error, encoded):
             number = late.keep(installation, tx, row, encoded, by)
     if number is not None:
         place.after_commit([row], functools.partial(late.send, installation, number))
