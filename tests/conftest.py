@@ -23,6 +23,9 @@ from tests.systems import System
 #: Beat sweeps often, so that a test need not wait for it.
 SHARED_CONF = {"external_sweep_interval": 0.2, "external_resume_grace": 2.0}
 
+#: As this process was started with.
+ENVIRONMENT = dict(os.environ)
+
 UPGRADE = """
 import sys
 from celery import Celery
@@ -143,6 +146,15 @@ def _leave_no_process() -> Iterator[None]:
 def pytest_runtest_setup() -> None:
     """Begin each test's list of processes with those that are still running."""
     Process.forget_ended()
+
+
+@pytest.fixture(autouse=True)
+def _leave_environment() -> Iterator[None]:
+    # The celery command takes BROKER_URL and others for options: a worker of the next test, which
+    # names no broker, would work for another one.
+    yield
+    changed = os.environ.items() ^ ENVIRONMENT.items()
+    assert {name for name, _ in changed if not name.startswith("PYTEST_")} == set()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,7 +7,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ def let_results_go(app: Celery) -> None:
     gc.collect()
 
 
-def load_app(env: dict[str, str], tasks: str = TASKS) -> Any:
+def load_app(env: Mapping[str, str], tasks: str = TASKS) -> Any:
     """The app's module, loaded anew with other settings."""
     sys.modules.pop(tasks, None)
     before = dict(os.environ)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import re
-import sys
 import time
 import warnings
 from collections import defaultdict
@@ -25,7 +22,7 @@ from tests.conformance.cases import Case, Steps
 from tests.conformance.combinations import Combination
 from tests.conformance.facts import EXTERNAL, KINDS, ORDINARY, answer, show
 from tests.processes import Worker
-from tests.systems import let_results_go
+from tests.systems import let_results_go, load_app
 from tests.waiting import wait_for
 
 APP = "tests.conformance.app"
@@ -108,7 +105,7 @@ class Stage:
         self.combination = combination
         self.scratch = Path(env["SCRATCH"])
         self.worker = Worker(APP, env=env, concurrency=combination.processes)
-        self.app = load_app(env)
+        self.app: Celery = load_app(env, APP).app
         self.external: External = get_external(self.app)
         #: Knows the servers and no task.
         self.bare_app = Celery(
@@ -316,14 +313,6 @@ class _Patience:
         if count != self._count:
             self._count, self._since = count, now
         return now - self._since > PATIENCE
-
-
-def load_app(env: Mapping[str, str]) -> Celery:
-    """The app's module, loaded anew with other settings."""
-    os.environ.update(env)
-    sys.modules.pop(APP, None)
-    app: Celery = importlib.import_module(APP).app
-    return app
 
 
 def _close_app(app: Celery) -> None:
