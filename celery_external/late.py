@@ -53,9 +53,13 @@ def send(installation: Installation, number: int, rows: Sequence[Row]) -> None:
 
 
 @shared_task(name=TASK_NAME, ignore_result=True)
-def tell(number: int) -> None:
+def tell_task(number: int) -> None:
+    """What a worker runs."""
+    tell(installation_of(current_app), number)
+
+
+def tell(installation: Installation, number: int) -> None:
     """Call the ``on_late_signal`` of a job's task."""
-    installation = installation_of(current_app)
     with installation.database.alone() as tx:
         late = kept.claim(tx, installation.namespace, number, installation.settings.lease)
         row = late and read.get(tx, installation.namespace, late["job_id"])
