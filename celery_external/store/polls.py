@@ -79,15 +79,17 @@ def _each(values: Mapping[str, Any]) -> Statement:
 
 
 def _locked() -> sa.CTE:
-    arrays = [p(f"keys_{name}", postgresql.ARRAY(type_)) for name, type_ in _KEY.items()]
+    arrays = {name: p(f"keys_{name}", postgresql.ARRAY(type_)) for name, type_ in _KEY.items()}
     columns: list[Any] = [sa.column(name, type_) for name, type_ in _KEY.items()]
-    given = sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
+    given = sa.func.unnest(*arrays.values()).table_valued(*columns, name="given").render_derived()
     parked = job.alias("parked")
     return (
         sa.select(parked.c.id)
         .where(
             parked.c.namespace == p("namespace"),
             parked.c.state == states.PARKED,
+            # Said by itself, it is looked up by the primary key, whatever the statistics are.
+            parked.c.id == sa.any_(arrays["id"]),
             *(parked.c[name] == given.c[name] for name in _KEY),
         )
         .with_for_update(of=parked, skip_locked=True)
