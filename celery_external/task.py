@@ -15,7 +15,15 @@ from celery.utils import uuid
 from . import completion, message, references
 from .backend import SettlingBackend
 from .checks import check_task_id, check_text
-from .config import CALL_OPTIONS, DEFAULT_TRIGGER_TIMEOUT, Options, check_options, resolve_options
+from .config import (
+    CALL_OPTIONS,
+    DEFAULT_TRIGGER_TIMEOUT,
+    Options,
+    Polling,
+    check_options,
+    check_polling,
+    resolve_options,
+)
 from .current import CurrentJob
 from .delivery import delivery_of
 from .eager import ParkedResult
@@ -72,6 +80,14 @@ class ExternalTask(Hooks, GenericTask[P, R]):
         result_type: A type that results must be of; whatever pydantic validates. They are kept
             as the type's JSON. None: anything.
 
+    Of the class only, for a parked job whose outcome is asked for by :meth:`poll`:
+
+    Attributes:
+        poll_interval: Seconds from the park to the first poll, and between two. None: no polls.
+        poll_backoff: Factor by which the interval grows with each poll. Default: 1.
+        poll_interval_max: Seconds beyond which it does not grow. Default: an hour, or
+            ``poll_interval`` if that is more.
+
     Per call only: ``deadline``, an aware datetime that counts in every open state.
 
     For type checkers it is generic: ``ExternalTask[[str], Video]`` has a trigger that takes a
@@ -93,6 +109,7 @@ class ExternalTask(Hooks, GenericTask[P, R]):
     meta: ClassVar[Mapping[str, Any] | None] = None
     result_type: ClassVar[Any] = None
     checked_result_type: ClassVar[ResultType | None] = None
+    polling: ClassVar[Polling | None] = None
 
     _checked_options: Mapping[str, Any]
 
@@ -103,6 +120,7 @@ class ExternalTask(Hooks, GenericTask[P, R]):
         given = {name: getattr(cls, name) for name in CALL_OPTIONS if name != "deadline"}
         cls._checked_options = check_options(given)
         cls.checked_result_type = _check_result_type(cls)
+        cls.polling = _check_polling(cls)
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:
@@ -321,6 +339,16 @@ def _check_result_type(cls: type[ExternalTask]) -> ResultType | None:
                 "timeout_result", f"is no {cls.result_type!r}: {exc.problem}"
             ) from exc
     return declared
+
+
+def _check_polling(cls: type[ExternalTask]) -> Polling | None:
+    """What the class declares; a function task, or a base of some, gets its poller later."""
+    polling = check_polling(cls.poll_interval, cls.poll_backoff, cls.poll_interval_max)
+    is_complete = cls.run is not ExternalTask.run and "_decorated" not in cls.__dict__
+    is_abstract = cls.__dict__.get("abstract", False)
+    if polling and is_complete and not is_abstract and cls.poll is Hooks.poll:
+        raise OptionError("poll_interval", "needs a poller: define poll(self, jobs)")
+    return polling
 
 
 @task_postrun.connect
