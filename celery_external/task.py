@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
 from celery.app.task import Context
-from celery.canvas import Signature
 from celery.result import AsyncResult, EagerResult
 from celery.signals import task_postrun
 from celery.utils import uuid
 
 from . import completion, message, references
-from .backend import SettlingBackend
 from .checks import check_task_id, check_text
 from .config import (
     CALL_OPTIONS,
@@ -33,18 +31,19 @@ from .errors import (
     OptionError,
     ResultInvalidError,
 )
-from .generic import GenericTask, P, R
+from .generic import P, R
 from .hooks import UNSET, Hooks
 from .installation import installation_of
 from .job import Failed, Receipt, Succeeded
 from .limits import warn_of_group
 from .naming import JobLike
-from .outcome import is_signature, replace
+from .outcome import is_signature
 from .result_type import ResultType
 from .starting import Call, RowFirst, freeze, take_call_options, watch_options
+from .traced import TracedTask
 from .trigger import Parked
 from .unlock import watch_unlock
-from .wrapping import wrap_run, wrap_tracer
+from .wrapping import wrap_run
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -53,10 +52,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("celery_external")
 
 
-_NO_RESULT: Any = None
-
-
-class ExternalTask(Hooks, GenericTask[P, R]):
+class ExternalTask(Hooks, TracedTask[P, R]):
     """A task whose outcome comes from outside Celery.
 
     ``run()`` is the *trigger*: it starts the outside work and returns. The job then waits as a
@@ -98,9 +94,6 @@ class ExternalTask(Hooks, GenericTask[P, R]):
     """
 
     abstract = True
-    Request = "celery_external.request:ExternalRequest"
-    #: The row says STARTED; a STARTED in the result backend could overwrite an outcome.
-    track_started = False
 
     timeout: ClassVar[float | None] = None
     heartbeat_timeout: ClassVar[float | None] = None
@@ -146,10 +139,31 @@ class ExternalTask(Hooks, GenericTask[P, R]):
 
     # --- Signals ---
 
+    @overload
+    def signal_succeeded(
+        self,
+        job: JobLike,
+        result: R,
+        *,
+        attempt: int | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+        using: Any = None,
+    ) -> Receipt: ...
+    @overload
+    def signal_succeeded(
+        self,
+        *,
+        reference: str,
+        result: R,
+        by: str | None = None,
+        reason: str | None = None,
+        using: Any = None,
+    ) -> Receipt: ...
     def signal_succeeded(
         self,
         job: JobLike | None = None,
-        result: R = _NO_RESULT,
+        result: Any = None,
         *,
         reference: str | None = None,
         attempt: int | None = None,
@@ -295,34 +309,6 @@ class ExternalTask(Hooks, GenericTask[P, R]):
         """The options of the job that a request is for: the task's and the call's."""
         headers = {**(request.headers or {}), **request.__dict__}
         return resolve_options(self._checked_options, headers.get(message.OPTIONS_HEADER) or {})
-
-    # --- Where Celery asks the task ---
-
-    @property
-    def backend(self) -> Any:
-        """The app's result backend, behind a delegate that settles the row."""
-        return SettlingBackend(super().backend)
-
-    @backend.setter
-    def backend(self, value: Any) -> None:
-        self._backend = value
-
-    @property
-    def __trace__(self) -> Any:
-        return self.__dict__.get("_tracer")
-
-    @__trace__.setter
-    def __trace__(self, tracer: Any) -> None:
-        self.__dict__["_tracer"] = wrap_tracer(tracer)
-
-    def on_replace(self, sig: Signature[Any]) -> Any:
-        """Keep the replacement in the row before it is sent, so that it cannot be lost."""
-        delivery = delivery_of(self.request)
-        return super().on_replace(sig) if delivery is None else replace(delivery, sig)
-
-    def send_replacement(self, sig: Signature[Any]) -> Any:
-        """Celery's own end of ``replace``: sends the step and raises Ignore; eager: its result."""
-        return super().on_replace(sig)
 
 
 def _check_result_type(cls: type[ExternalTask]) -> ResultType | None:
