@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from celery.app.task import Context
@@ -32,6 +32,7 @@ from .job import Failed, Receipt, Succeeded
 from .limits import warn_of_group
 from .naming import JobLike
 from .outcome import is_signature, replace
+from .question import Question, check_question
 from .result_type import ResultType
 from .starting import Call, RowFirst, freeze, take_call_options, watch_options
 from .trigger import Parked
@@ -71,6 +72,8 @@ class ExternalTask(Hooks, GenericTask[P, R]):
         timeout_result: What a timed-out job returns, in place of failing.
         result_type: A type that results must be of; whatever pydantic validates. They are kept
             as the type's JSON. None: anything.
+        choices: What somebody may choose from who is asked to decide.
+        form: A pydantic model of what is asked beside; its fields are in the result.
 
     Per call only: ``deadline``, an aware datetime that counts in every open state.
 
@@ -93,6 +96,9 @@ class ExternalTask(Hooks, GenericTask[P, R]):
     meta: ClassVar[Mapping[str, Any] | None] = None
     result_type: ClassVar[Any] = None
     checked_result_type: ClassVar[ResultType | None] = None
+    choices: ClassVar[Sequence[str] | None] = None
+    form: ClassVar[type[Any] | None] = None
+    question: ClassVar[Question | None] = None
 
     _checked_options: Mapping[str, Any]
 
@@ -103,6 +109,7 @@ class ExternalTask(Hooks, GenericTask[P, R]):
         given = {name: getattr(cls, name) for name in CALL_OPTIONS if name != "deadline"}
         cls._checked_options = check_options(given)
         cls.checked_result_type = _check_result_type(cls)
+        cls.question = check_question(cls.question, cls.choices, cls.form)
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:
