@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
 from celery.app.task import Context
@@ -38,6 +38,7 @@ from .job import Failed, Receipt, Succeeded
 from .limits import warn_of_group
 from .naming import JobLike
 from .outcome import is_signature
+from .question import Question, check_question
 from .result_type import ResultType
 from .starting import Call, RowFirst, freeze, take_call_options, watch_options
 from .traced import TracedTask
@@ -75,6 +76,8 @@ class ExternalTask(Hooks, TracedTask[P, R]):
         timeout_result: What a timed-out job returns, in place of failing.
         result_type: A type that results must be of; whatever pydantic validates. They are kept
             as the type's JSON. None: anything.
+        choices: What somebody may choose from who is asked to decide.
+        form: A pydantic model of what is asked beside; its fields are in the result.
 
     Of the class only, for a parked job whose outcome is asked for by :meth:`poll`:
 
@@ -103,6 +106,9 @@ class ExternalTask(Hooks, TracedTask[P, R]):
     result_type: ClassVar[Any] = None
     checked_result_type: ClassVar[ResultType | None] = None
     polling: ClassVar[Polling | None] = None
+    choices: ClassVar[Sequence[str] | None] = None
+    form: ClassVar[type[Any] | None] = None
+    question: ClassVar[Question | None] = None
 
     _checked_options: Mapping[str, Any]
 
@@ -114,6 +120,7 @@ class ExternalTask(Hooks, TracedTask[P, R]):
         cls._checked_options = check_options(given)
         cls.checked_result_type = _check_result_type(cls)
         cls.polling = _check_polling(cls)
+        cls.question = check_question(cls.question, cls.choices, cls.form)
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:

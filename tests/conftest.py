@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.callers import Callers
 from tests.processes import REPOSITORY, Process
 from tests.rows import Rows
 from tests.servers import Postgres, RabbitMQ, Valkey
@@ -204,6 +205,25 @@ def rows(database_url: str) -> Iterator[Rows]:
     """Rows and an External, and nobody who works for them."""
     with closing(Rows(database_url)) as made:
         yield made
+
+
+@pytest.fixture
+def make_callers(database_url: str) -> Iterator[Callable[..., Callers]]:
+    """Makes receivers of webhooks, and callers of theirs."""
+    with ExitStack() as made:
+
+        def make(**options: Any) -> Callers:
+            callers = Callers(database_url, **options)
+            made.enter_context(closing(callers.rows))
+            return callers
+
+        yield make
+
+
+@pytest.fixture
+def callers(make_callers: Callable[..., Callers]) -> Callers:
+    """A receiver of webhooks, and callers of its."""
+    return make_callers()
 
 
 @pytest.fixture

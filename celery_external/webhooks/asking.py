@@ -1,0 +1,54 @@
+"""What is asked of whoever decides: the task's question, and a name for the history."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from celery_external.checks import check_text
+from celery_external.errors import OptionError
+from celery_external.question import AnswerError, Question, question_of
+
+from .exchange import RefusedError
+
+if TYPE_CHECKING:
+    from celery_external.installation import Installation
+    from celery_external.store.database import Row
+
+logger = logging.getLogger("celery_external")
+
+MAX_NAME_LENGTH = 255
+
+
+def question_about(installation: Installation, row: Row) -> Question | None:
+    """What the job's task asks; None: to complete it or to fail it.
+
+    Raises:
+        RefusedError: 500: this process does not know the task, so it cannot tell what is allowed.
+    """
+    task = installation.app.tasks.get(row["task"])
+    if task is None:
+        logger.error(
+            "Job %s: nobody can decide it here, because its task's choices and form are not known. "
+            "Import the module of %s in this process",
+            row["id"],
+            row["task"],
+        )
+        raise RefusedError(500, "internal")
+    return question_of(task)
+
+
+def check_name(given: object) -> str:
+    """Who somebody who is not logged in says to be.
+
+    Raises:
+        AnswerError: Nobody, or what the history cannot keep.
+    """
+    try:
+        name = check_text("by", given).strip()
+    except OptionError as exc:
+        problem = "is required" if given is None else exc.problem
+        raise AnswerError({"by": problem}) from exc
+    if not 0 < len(name) <= MAX_NAME_LENGTH:
+        raise AnswerError({"by": f"must have 1 to {MAX_NAME_LENGTH} characters"})
+    return name

@@ -1,0 +1,190 @@
+"""A person's visit with a token: the page that asks, and what its form says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from celery_external.inputs import Input
+from celery_external.job import Failed, Succeeded
+from celery_external.question import AnswerError, Question
+from celery_external.tokens import Action, Claims
+from celery_external.view import job_from
+
+from .asking import MAX_NAME_LENGTH, check_name, question_about
+from .bodies import read_form
+from .exchange import Answer, RefusedError, Request, Response
+from .form_keys import form_key, is_form_key
+from .pages import show_job
+from .telling import end_of, row_of, tell
+
+if TYPE_CHECKING:
+    from celery_external.installation import Installation
+    from celery_external.store.database import Row
+
+_NAME = Input("by", "Your name", "text", required=True, attributes={"maxlength": MAX_NAME_LENGTH})
+_REASON = Input("reason", "Reason, if it failed", "long_text", required=False)
+_COMPLETE = {"succeeded": "Complete"}
+_FAIL = {"failed": "Fail"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the page asks: buttons by the value that each sends as ``name``, and inputs."""
+
+    says: str = ""
+    name: str = "outcome"
+    buttons: Mapping[str, str] | None = None
+    inputs: tuple[Input, ...] = ()
+    question: Question | None = None
+
+
+_FORMS: Mapping[Action, _Form] = {
+    "succeed": _Form("The button says that this is done.", buttons=_COMPLETE),
+    "fail": _Form(
+        "The button says that this has failed.",
+        buttons=_FAIL,
+        inputs=(replace(_REASON, label="Reason", required=True),),
+    ),
+    "decide": _Form(
+        "Is this done, or has it failed?", buttons=_COMPLETE | _FAIL, inputs=(_REASON,)
+    ),
+    "view": _Form(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request of a person, who may be logged in."""
+
+    installation: Installation
+    claims: Claims
+    token: str
+    request: Request
+
+    def show(self) -> Response:
+        """The page. It changes nothing, whoever or whatever follows the link.
+
+        Raises:
+            RefusedError: There is no such job, or it cannot be asked about here.
+        """
+        return self._page(row_of(self.installation, self.claims))
+
+    def decide(self) -> Answer | Response:
+        """What the page's form says, told to the job; or the page again, with what is wrong.
+
+        Raises:
+            RefusedError: It did not count.
+        """
+        typed, row = read_form(self.request), row_of(self.installation, self.claims)
+        if not is_form_key(self._keys, typed.get("key", ""), self.token, self.request.by):
+            raise RefusedError(403, "form_key")
+        form = self._form(row)
+        try:
+            by, outcome = self._read(form, typed)
+        except AnswerError as exc:
+            if over := end_of(self.installation.app, self.claims, row):
+                raise over from exc
+            return self._page(row, 422, typed, exc.problems)
+        try:
+            return tell(self.installation, self.claims, outcome, by)
+        except RefusedError as exc:
+            if exc.answer.word != "invalid":
+                raise
+            return self._page(row, 422, typed, {"": exc.answer.details["problem"]})
+
+    def _read(self, form: _Form, typed: Mapping[str, str]) -> tuple[str, Succeeded | Failed]:
+        """Who says what; every problem at once."""
+        problems: dict[str, str] = {}
+        by, outcome = self.request.by, None
+        try:
+            by = by or check_name(typed.get("by"))
+        except AnswerError as exc:
+            problems.update(exc.problems)
+        try:
+            outcome = _outcome(form, typed)
+        except AnswerError as exc:
+            problems.update(exc.problems)
+        if by is None or outcome is None:
+            raise AnswerError(problems)
+        return by, outcome
+
+    # --- The page ---
+
+    def _page(
+        self,
+        row: Row,
+        status: int = 200,
+        typed: Mapping[str, str] | None = None,
+        problems: Mapping[str, str] | None = None,
+    ) -> Response:
+        job, notice = job_from(self.installation.app, row), self._notice(row)
+        form = _FORMS["view"] if notice else self._form(row)
+        inputs = form.inputs
+        if form.buttons and self.request.by is None:
+            inputs = (*inputs, _NAME)
+        return show_job(
+            status,
+            name=job.shadow or job.task,
+            job=job if self._may_see else None,
+            notice=notice,
+            says=form.says,
+            buttons=form.buttons,
+            button_name=form.name,
+            inputs=inputs,
+            shown={one.name: _shown(one, typed) for one in inputs},
+            problems=problems or {},
+            key=form_key(self._keys, self.token, self.request.by) if form.buttons else None,
+        )
+
+    def _form(self, row: Row) -> _Form:
+        question = None
+        if self.claims.action == "decide":
+            question = question_about(self.installation, row)
+        if question is None:
+            return _FORMS[self.claims.action]
+        if not question.choices:
+            return _Form("", "send", {"yes": "Send"}, question.inputs, question)
+        choices = {choice: choice for choice in question.choices}
+        return _Form("", "choice", choices, question.inputs, question)
+
+    def _notice(self, row: Row) -> str | None:
+        """Why there is nothing to decide any more."""
+        if self.claims.attempt != row["attempt"]:
+            return "This link belongs to an earlier attempt. A newer one counts."
+        if row["kind"] is None:
+            return None
+        who = f" by {row['completed_by']}" if self._may_see and row["completed_by"] else ""
+        kind = row["kind"].replace("_", " ")
+        return f"This is over: {kind}{who} on {row['completed_at']:%Y-%m-%d %H:%M} UTC."
+
+    @property
+    def _may_see(self) -> bool:
+        """Whether the token is for somebody who is to judge, and not only to say something."""
+        return self.claims.action in {"decide", "view"}
+
+    @property
+    def _keys(self) -> tuple[str, ...]:
+        return self.installation.settings.secret_keys
+
+
+def _outcome(form: _Form, typed: Mapping[str, str]) -> Succeeded | Failed:
+    if form.question is not None:
+        return Succeeded(form.question.check(form.question.read(typed)))
+    said = typed.get(form.name)
+    if said not in (form.buttons or {}):
+        raise AnswerError({form.name: "choose one of the buttons"})
+    if said == "succeeded":
+        return Succeeded()
+    reason = typed.get("reason", "").replace("\r\n", "\n").strip()
+    if not reason:
+        raise AnswerError({"reason": "is required"})
+    return Failed(reason)
+
+
+def _shown(one: Input, typed: Mapping[str, str] | None) -> Any:
+    """What an input shows: what was typed, or its default."""
+    if typed is None:
+        return one.default
+    return one.name in typed if one.kind == "checkbox" else typed.get(one.name, "")
