@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from kombu.transport.memory import Channel
@@ -126,7 +126,4 @@ def _let_go(app: Any) -> tuple[Any, ...]:
         app._local.__dict__.pop("backend", None),  # noqa: SLF001
     )
     app._pool = app.amqp._producer_pool = app._backend_cache = None  # noqa: SLF001
-    for task in app.tasks.values():
-        # A tracer knows the result backend that it was made for.
-        cast("Any", task).__trace__ = None
     return kept

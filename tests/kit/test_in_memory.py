@@ -20,7 +20,7 @@ from celery_external import (
     testing,
 )
 from celery_external.testing import Kit
-from tests.kit.conftest import DAY, TWO_DAYS, start
+from tests.kit.conftest import DAY, TWO_DAYS, close_results, start
 from tests.rows import NO_BROKER
 from tests.systems import System
 
@@ -30,10 +30,15 @@ def test_an_app_is_as_it_was_before(shop: System, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(name, NO_BROKER)
     app: Any = shop.app
     app.conf.finalize()
-    app.conf.task_always_eager = True
+    app.conf.update(
+        task_always_eager=True,
+        broker_read_url=NO_BROKER,
+        broker_write_url=NO_BROKER,
+        broker_transport="redis",
+    )
     before = (dict(app.conf.changes), app.backend, dict(os.environ))
     external = shop.external
-    current = _state.get_current_app()
+    other = Celery("other")
 
     def fail_inside() -> None:
         with testing.in_memory(app, task_default_queue="tests") as kit:
@@ -55,11 +60,25 @@ def test_an_app_is_as_it_was_before(shop: System, monkeypatch: pytest.MonkeyPatc
         fail_inside()
     assert (dict(app.conf.changes), app.backend, dict(os.environ)) == before
     assert "nowhere" in external.database_name
-    assert _state.get_current_app() is current
+    assert _state.get_current_app() is other
+    other.close()
     assert not seen[0].parent.exists()
     app.conf.task_always_eager = False
     with testing.in_memory(app) as kit:
         assert kit.drain() == 0
+
+
+def test_results_are_where_the_settings_say(shop: System, tmp_path: Path) -> None:
+    add = shop.task("add")
+    backend = f"db+sqlite:///{tmp_path}/results.sqlite3"
+    with testing.in_memory(shop.app) as kit:
+        assert start(kit, add.s(1, 1)).get(timeout=1) == 2
+        with testing.in_memory(shop.app, result_backend=backend) as inner:
+            result = start(inner, add.s(2, 2))
+            assert type(result.backend).__name__ == "DatabaseBackend"
+            assert result.get(timeout=1) == 4
+            close_results(shop.app.backend)
+        assert start(kit, add.s(3, 3)).get(timeout=1) == 6
 
 
 def test_one_within_the_other(shop: System) -> None:

@@ -106,6 +106,12 @@ def test_a_message_that_was_lost_is_sent_again(kit: Kit, shop: System) -> None:
     assert kit.external.get_job(result).settled
 
 
+def test_what_is_in_the_queues_is_older_than_the_time_that_passes(kit: Kit, shop: System) -> None:
+    result = shop.task("ask").apply_async(timeout=DAY)
+    kit.shift(TWO_DAYS)
+    assert kit.external.get_job(result).kind == "timed_out"
+
+
 def test_history_moves_as_well_and_other_namespaces_do_not(shop: System, database_url: str) -> None:
     ask = shop.task("ask")
     with testing.in_memory(shop.app, external_database_url=database_url) as kit:
