@@ -104,6 +104,20 @@ class Kit:
             JobAlreadyCompletedError: Another outcome came first; it carries the Job.
             StaleAttemptError: ``attempt`` is over.
         """
+        try:
+            self._say(job, outcome, attempt, by)
+        finally:
+            # Also a word that came too late may have a task look at it.
+            self.drain()
+        return self.external.get_job(job)
+
+    def _say(
+        self,
+        job: JobLike,
+        outcome: Succeeded | Failed | Progress,
+        attempt: int | None,
+        by: str | None,
+    ) -> None:
         external = self.external
         match outcome:
             case Succeeded(result):
@@ -116,8 +130,6 @@ class Kit:
                 raise OptionError(
                     "outcome", f"must be Succeeded, Failed or Progress, not {outcome!r}"
                 )
-        self.drain()
-        return external.get_job(job)
 
     # --- Time ---
 

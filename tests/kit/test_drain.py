@@ -10,7 +10,9 @@ from celery import chain, chord, group
 
 from celery_external import (
     ExternalJobFailed,
+    ExternalTask,
     Failed,
+    Job,
     JobAlreadyCompletedError,
     OptionError,
     Progress,
@@ -19,7 +21,7 @@ from celery_external import (
     testing,
 )
 from celery_external.testing import Kit
-from tests.kit.conftest import DAY, close_results, start
+from tests.kit.conftest import DAY, TWO_DAYS, close_results, start
 from tests.systems import System
 
 
@@ -125,3 +127,22 @@ def test_a_wrong_signal_is_an_error(kit: Kit, shop: System) -> None:
     wrong: Any = "yes"
     with pytest.raises(OptionError, match="must be Succeeded, Failed or Progress, not 'yes'"):
         kit.signal(result, wrong)
+
+
+def test_a_late_signal_is_made_up_for(kit: Kit, shop: System) -> None:
+    @shop.app.task(base=ExternalTask, timeout=DAY, shared=False)
+    def pay() -> None:
+        """Ask for money."""
+
+    late: list[Any] = []
+    task: Any = pay
+
+    @task.late_signal  # type: ignore[untyped-decorator]  # it is Any
+    def refund(job: Job, outcome: Succeeded | Failed) -> None:
+        late.append((job.kind, outcome))
+
+    result = start(kit, task.s())
+    kit.shift(TWO_DAYS)
+    with pytest.raises(JobAlreadyCompletedError):
+        kit.signal(result, Succeeded("paid"))
+    assert late == [("timed_out", Succeeded("paid"))]
