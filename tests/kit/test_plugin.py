@@ -46,6 +46,31 @@ def test_the_document_is_true(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess(*OPTIONS).assert_outcomes(passed=5)
 
 
+def test_the_documents_other_lines_are_true(pytester: pytest.Pytester) -> None:
+    blocks = re.findall(r"```python\n((?:with|provider).*?)```", DOCUMENT, re.DOTALL)
+    assert len(blocks) == 2
+    lines = "\n".join(blocks).replace("\n", "\n    ")
+    test = f"""
+import time
+from celery import chain
+from celery_external import Succeeded, testing
+from shop import app, await_approval, publish, published
+
+class client:
+    posted = []
+
+    def post(path, **call):
+        client.posted.append(call)
+
+def test_it():
+    {lines}
+    assert published == [("A mug", "alice")]
+    assert client.posted[0]["headers"]["webhook-id"]
+"""
+    write(pytester, shop=FILES["shop.py"], test_it=test)
+    pytester.runpytest_subprocess(*OPTIONS).assert_outcomes(passed=1)
+
+
 def test_each_test_begins_with_nothing(pytester: pytest.Pytester) -> None:
     test = """
 def test_one(external_kit):
@@ -111,8 +136,7 @@ def test_it():
     assert heavy & set(sys.modules) == set()
 """
     write(pytester, test_it=test)
-    options = ("-p", "no:cov", *OPTIONS)
-    pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)
+    pytester.runpytest_subprocess(*OPTIONS).assert_outcomes(passed=1)
 
 
 def test_the_plugin_is_an_entry_point() -> None:
