@@ -37,6 +37,14 @@ class earliest(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
     package = "celery_external"
 
 
+class moved_back(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
+    """A time, so many seconds earlier; NULL for NULL."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    package = "celery_external"
+
+
 class json_has(GenericFunction[bool]):  # noqa: N801 - reads as SQL
     """Whether the JSON on the left contains the JSON on the right (PostgreSQL's ``@>``)."""
 
@@ -105,6 +113,18 @@ def _earliest_postgresql(element: earliest, compiler: SQLCompiler, **kw: Any) ->
 def _earliest_sqlite(element: earliest, compiler: SQLCompiler, **kw: Any) -> str:
     one, other = _sides(element, compiler, **kw)
     return f"min(coalesce({one}, {other}), coalesce({other}, {one}))"
+
+
+@compiles(moved_back, "postgresql")
+def _moved_back_postgresql(element: moved_back, compiler: SQLCompiler, **kw: Any) -> str:
+    moment, seconds = _sides(element, compiler, **kw)
+    return f"{moment} - make_interval(secs => CAST({seconds} AS double precision))"
+
+
+@compiles(moved_back, "sqlite")
+def _moved_back_sqlite(element: moved_back, compiler: SQLCompiler, **kw: Any) -> str:
+    moment, seconds = _sides(element, compiler, **kw)
+    return f"strftime({_sqlite_clock(compiler)}, {moment}, (-{seconds}) || ' seconds')"
 
 
 @compiles(json_has, "postgresql")
