@@ -1,0 +1,87 @@
+"""FastAPI: the webhook receiver as a router.
+
+Needs ``pip install "celery-external[fastapi]"``; ``docs/fastapi.md`` has an app that uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi import Response as FastAPIResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from celery_external import webhooks
+from celery_external.webhooks import Receiver
+from celery_external.webhooks.exchange import RefusedError
+
+__all__ = ["router"]
+
+
+def _nobody() -> None:
+    """Nobody is logged in."""
+
+
+def router(receiver: Receiver, *, user: Callable[..., Any] | None = None) -> APIRouter:
+    """The URLs ``/jobs/{token}`` and ``/providers/{name}``, to be included.
+
+    The receiver waits for the database in FastAPI's threads, not in its event loop.
+
+    Arguments:
+        receiver: Answers.
+        user: A dependency that says who is logged in, for the history: a text, None for nobody.
+            Default: nobody is.
+    """
+    made = APIRouter()
+
+    @made.api_route("/jobs/{token}", methods=["GET", "HEAD", "POST"], include_in_schema=False)
+    async def job(
+        token: str,
+        request: Request,
+        by: Any = Depends(_nobody if user is None else user),  # noqa: B008 - FastAPI's way
+    ) -> FastAPIResponse:
+        return await _answer(receiver, receiver.receive, token, request, by)
+
+    @made.post("/providers/{name}", include_in_schema=False)
+    async def provider(name: str, request: Request) -> FastAPIResponse:
+        return await _answer(receiver, receiver.receive_from, name, request)
+
+    return made
+
+
+async def _answer(
+    receiver: Receiver,
+    receive: Callable[[str, webhooks.Request], webhooks.Response],
+    key: str,
+    request: Request,
+    by: str | None = None,
+) -> FastAPIResponse:
+    try:
+        body = await _read_body(request, receiver.max_body + 1)
+    except RefusedError as exc:
+        response = exc.answer.as_json()
+    else:
+        given = webhooks.Request(
+            request.method, request.headers, body, dict(request.query_params), by
+        )
+        response = await run_in_threadpool(receive, key, given)
+    return FastAPIResponse(response.body, response.status, dict(response.headers))
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    """The body as it was received, cut off after so many bytes.
+
+    Raises:
+        RefusedError: 400: it broke off.
+    """
+    body = bytearray()
+    try:
+        async for part in request.stream():
+            body += part[: limit - len(body)]
+            if len(body) == limit:
+                break
+    except ClientDisconnect as exc:
+        raise RefusedError(400, "incomplete") from exc
+    return bytes(body)
