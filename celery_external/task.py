@@ -64,7 +64,7 @@ class ExternalTask(Hooks, TracedTask[P, R]):
     A trigger that returns :class:`Succeeded` or :class:`Failed` ends its job at once. Whatever
     else it returns is kept as ``Job.trigger_result``.
 
-    Class attributes (options of ``@app.task``), in seconds; also per call, through
+    Class attributes (options of ``@app.task``), in seconds; the first five also per call, through
     ``apply_async`` and ``.set``:
 
     Attributes:
@@ -78,10 +78,6 @@ class ExternalTask(Hooks, TracedTask[P, R]):
             as the type's JSON. None: anything.
         choices: What somebody may choose from who is asked to decide.
         form: A pydantic model of what is asked beside; its fields are in the result.
-
-    Of the class only, for a parked job whose outcome is asked for by :meth:`poll`:
-
-    Attributes:
         poll_interval: Seconds from the park to the first poll, and between two. None: no polls.
         poll_backoff: Factor by which the interval grows with each poll. Default: 1.
         poll_interval_max: Seconds beyond which it does not grow. Default: an hour, or
