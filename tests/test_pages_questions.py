@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Literal, Self
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tests.callers import Callers, end
 from tests.markup import answered, page_of
@@ -89,6 +89,31 @@ def test_a_machine_answers_likewise(asking: Callers) -> None:
     assert (kind, result["choice"], result["stars"], by) == ("succeeded", "approve", 1, "bot")
     # Over is over, whatever is sent.
     assert asking.post(token, {"by": "al"})[1]["error"] == "conflict"
+
+
+class Pair(BaseModel):
+    low: int = 3
+    high: int
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        if self.high < self.low:
+            message = "low must not be above high"
+            raise ValueError(message)
+        return self
+
+
+class Nested(BaseModel):
+    where: int = Field(validation_alias=AliasPath("else", "where"))
+
+
+def test_a_problem_of_no_single_input_stands_above_the_form(callers: Callers) -> None:
+    callers.declare(form=Pair)
+    token = callers.token(callers.rows.parked(), "decide")
+    typed = {**page_of(callers.get(token)).fields, "by": "al", "high": "1"}
+    assert "low must not be above high" in page_of(callers.send(token, typed), 422).text
+    callers.declare(form=Nested)
+    assert "else: Field required" in page_of(callers.send(token, typed), 422).text
 
 
 def test_a_form_without_choices_has_one_button(callers: Callers) -> None:
