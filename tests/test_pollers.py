@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from celery_external import (
+    DatabaseUnavailableError,
     ExternalTask,
     Failed,
     Job,
@@ -196,6 +197,18 @@ def test_a_word_for_another_job_does_not_count(
     )
     assert "The poller of rows.polled gave a int, no (job, outcome)" in caplog.text
     assert rows.events(job_id) == []
+
+
+def test_a_database_that_is_away_is_no_failed_poll(rows: Rows) -> None:
+    def poller(jobs: Sequence[Job]) -> None:
+        raise DatabaseUnavailableError("the database", f"cannot tell of {len(jobs)} jobs")
+
+    give_poller(rows, poller)
+    job_id = rows.parked(poll=100)
+    with pytest.raises(DatabaseUnavailableError, match="cannot tell of 1 jobs"):
+        poll(rows, job_id)
+    assert rows.events(job_id) == []
+    assert rows.get(job_id)["wake_at"] == In(100)
 
 
 def test_a_result_of_another_type_is_refused_and_the_job_polled_again(rows: Rows) -> None:
