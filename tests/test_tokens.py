@@ -172,3 +172,8 @@ def test_without_a_base_url_it_says_how_to_set_one(sqlite_url: str) -> None:
 
 def test_keys_are_not_shown(keyed: Rows) -> None:
     assert NEW not in repr(keyed.installation.settings)
+
+
+def test_celery_s_own_reports_do_not_show_them(keyed: Rows) -> None:
+    shown = keyed.app.conf.table(censored=True)
+    assert (shown["external_secret_keys"], NEW in keyed.app.bugreport()) == ("********", False)
