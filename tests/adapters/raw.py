@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPResponse
+from select import select
 from urllib.parse import urlsplit
 
 TIMEOUT = 20.0
@@ -58,10 +59,10 @@ def send_until_answered(base: str, start: bytes, parts: Iterable[bytes]) -> tupl
     sent = 0
     with connected(base) as connection:
         connection.sendall(start)
-        try:
+        with suppress(ConnectionError):
             for part in parts:
+                if select([connection], [], [], 0)[0]:
+                    break
                 connection.sendall(part)
                 sent += len(part)
-        except ConnectionError:
-            pass
         return read(connection)[0], sent
