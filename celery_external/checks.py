@@ -47,21 +47,21 @@ def check_seconds(name: str, value: object) -> float | None:
     return seconds
 
 
-def check_deadline(value: object) -> datetime | None:
+def check_deadline(value: object, name: str = "deadline") -> datetime | None:
     """An aware datetime (or its ISO text), or None."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise OptionError("deadline", f"is no ISO 8601 time: {value!r}") from None
+            raise OptionError(name, f"is no ISO 8601 time: {value!r}") from None
     if value is None:
         return None
     if not isinstance(value, datetime):
-        raise OptionError("deadline", f"must be an aware datetime, not {value!r}")
+        raise OptionError(name, f"must be an aware datetime, not {value!r}")
     if value.tzinfo is None:
-        raise OptionError("deadline", f"must be aware (have a time zone): {value!r}")
+        raise OptionError(name, f"must be aware (have a time zone): {value!r}")
     if not MIN_YEAR <= value.year <= MAX_YEAR:
-        raise OptionError("deadline", f"must be in the years {MIN_YEAR} to {MAX_YEAR}: {value!r}")
+        raise OptionError(name, f"must be in the years {MIN_YEAR} to {MAX_YEAR}: {value!r}")
     return value.astimezone(UTC)
 
 

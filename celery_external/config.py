@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -234,3 +234,49 @@ def resolve_options(of_task: Mapping[str, Any], of_call: Mapping[str, Any]) -> O
         labels=tuple(labels),
         meta={**(of_task.get("meta") or {}), **(of_call.get("meta") or {})},
     )
+
+
+# --- Polls, which are the class's only ------------------------------------------------------------
+
+POLL_OPTIONS = ("poll_interval", "poll_backoff", "poll_interval_max")
+#: Seconds, for an interval that grows.
+DEFAULT_POLL_INTERVAL_MAX = 3600.0
+#: Nobody means more, and databases' numbers end.
+MAX_POLL_BACKOFF = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """How often a task is asked for its parked jobs.
+
+    Attributes:
+        interval: Seconds from the park to a job's first poll.
+        backoff: Factor by which the interval grows with each poll.
+        longest: Seconds beyond which it does not grow.
+    """
+
+    interval: float
+    backoff: float
+    longest: float
+
+
+def check_polling(interval: object, backoff: object, longest: object) -> Polling | None:
+    """The poll options of a class; None: its jobs are not polled.
+
+    Raises:
+        OptionError: naming the option.
+    """
+    seconds = check_seconds("poll_interval", interval)
+    limit = check_seconds("poll_interval_max", longest)
+    factor = as_seconds(backoff) if not isinstance(backoff, timedelta) else None
+    if factor is None or not 1 <= factor <= MAX_POLL_BACKOFF:
+        raise OptionError(
+            "poll_backoff", f"must be a number from 1 to {MAX_POLL_BACKOFF:g}, not {backoff!r}"
+        )
+    if seconds is None:
+        return None
+    if limit is not None and limit < seconds:
+        raise OptionError(
+            "poll_interval_max", f"must not be less than poll_interval, {seconds:g}: {longest!r}"
+        )
+    return Polling(seconds, factor, limit or max(DEFAULT_POLL_INTERVAL_MAX, seconds))

@@ -13,7 +13,7 @@ from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
 from . import message, payload, signals, states
-from .config import Options
+from .config import Options, Polling
 from .errors import DatabaseUnavailableError, OptionError
 from .job import Job
 from .result_type import result_type_of
@@ -46,6 +46,10 @@ class Superseded(Ignore):
 
 class HasHooks(Protocol):
     """What a delivery asks of the task it belongs to."""
+
+    @property
+    def polling(self) -> Polling | None:
+        """How often its parked jobs are polled."""
 
     def resolve_options(self, request: Any) -> Options:
         """The options of the job that a request is for."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 
-from .errors import ExternalJobTimedOut
+from .errors import ExternalJobTimedOut, OptionError
 
 if TYPE_CHECKING:
-    from .job import Failed, Job, Succeeded
+    from .job import Failed, Job, Progress, Succeeded
 
 
 class Unset:
@@ -21,6 +21,9 @@ class Unset:
 UNSET: Final = Unset()
 
 TimedOutHook = TypeVar("TimedOutHook", bound="Callable[[Job], Any]")
+#: What a poller says: of each job that it has news of, an outcome or how far it is.
+Answers: TypeAlias = "Iterable[tuple[Job | str, Succeeded | Failed | Progress | None]] | None"
+Poller = TypeVar("Poller", bound="Callable[[Sequence[Job]], Answers]")
 LateSignalHook = TypeVar("LateSignalHook", bound="Callable[[Job, Succeeded | Failed], Any]")
 
 
@@ -28,8 +31,12 @@ class Hooks:
     """The hooks of an external task."""
 
     timeout_result: ClassVar[Any] = UNSET
+    poll_interval: ClassVar[float | None] = None
+    poll_backoff: ClassVar[float] = 1.0
+    poll_interval_max: ClassVar[float | None] = None
 
     _timed_out_hook: Callable[[Job], Any] | None = None
+    _poller: Callable[[Sequence[Job]], Answers] | None = None
     _late_signal_hook: Callable[[Job, Succeeded | Failed], Any] | None = None
 
     def on_parked(self, job: Job) -> None:
@@ -51,6 +58,30 @@ class Hooks:
     def timed_out(self, hook: TimedOutHook) -> TimedOutHook:
         """Decorator: ``@render.timed_out`` makes a function the ``on_timeout`` of a task."""
         self._timed_out_hook = hook
+        return hook
+
+    def poll(self, jobs: Sequence[Job]) -> Answers:
+        """Ask the outside world how these parked jobs are; called on a worker.
+
+        Returns or yields ``(job, outcome)`` pairs, the outcome Succeeded, Failed or Progress.
+        Each counts as soon as it is yielded. A job of which nothing is said, or None, is polled
+        again after its interval; so are all that are left when this raises. By default: the
+        function given to :meth:`poller`.
+
+        Raises:
+            OptionError: There is no poller.
+        """
+        if self._poller is None:
+            raise OptionError(
+                "poll_interval",
+                "there is no poller: define poll(self, jobs), or decorate a function with "
+                "@<task>.poller",
+            )
+        return self._poller(jobs)
+
+    def poller(self, hook: Poller) -> Poller:
+        """Decorator: ``@render.poller`` makes a function the ``poll`` of a task."""
+        self._poller = hook
         return hook
 
     def on_late_signal(self, job: Job, outcome: Succeeded | Failed) -> None:

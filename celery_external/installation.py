@@ -59,8 +59,15 @@ class Installation:
     def _unchecked(self) -> Home:
         database = _home_of(self.settings.database_url)
         # Where the app goes, at the process's end at the latest, its connections are closed.
-        weakref.finalize(self.app, database.dispose)
+        self._close = weakref.finalize(self.app, database.dispose)
         return database
+
+    def reload(self) -> None:
+        """The app is configured anew, for a test: what is kept of its settings is let go."""
+        if "_unchecked" in self.__dict__:
+            self._close()
+        for name in ("settings", "_unchecked", "database"):
+            self.__dict__.pop(name, None)
 
     @property
     def namespace(self) -> str:

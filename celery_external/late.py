@@ -45,17 +45,30 @@ def keep(installation: Installation, tx: Transaction, row: Row, said: Row, by: s
 
 def send(installation: Installation, number: int, rows: Sequence[Row]) -> None:
     """Have a worker of the job's queue look at it; if the broker is away, the sweep does so."""
+    app = installation.app
     for row in rows:
         try:
-            installation.app.send_task(TASK_NAME, (number,), retry=False, **message.route_of(row))
+            app.send_task(
+                TASK_NAME,
+                (number,),
+                ignore_result=True,
+                add_to_parent=False,
+                retry=True,
+                retry_policy=message.SEND_POLICY,
+                **message.route_of(app, row),
+            )
         except Exception:
             logger.warning("Job %s: the sweep tells of its late signal", row["id"], exc_info=True)
 
 
 @shared_task(name=TASK_NAME, ignore_result=True)
-def tell(number: int) -> None:
+def tell_task(number: int) -> None:
+    """What a worker runs."""
+    tell(installation_of(current_app), number)
+
+
+def tell(installation: Installation, number: int) -> None:
     """Call the ``on_late_signal`` of a job's task."""
-    installation = installation_of(current_app)
     with installation.database.alone() as tx:
         late = kept.claim(tx, installation.namespace, number, installation.settings.lease)
         row = late and read.get(tx, installation.namespace, late["job_id"])

@@ -68,7 +68,7 @@ def _expiry(expires: Expires) -> int:
     if expires is None:
         return math.ceil(time.time() + DEFAULT_LIFETIME)
     if isinstance(expires, datetime):
-        moment = check_deadline(expires)
+        moment = check_deadline(expires, "expires")
         assert moment is not None  # noqa: S101 - it is a datetime
         return math.ceil(moment.timestamp())
     seconds = check_seconds("expires", expires)

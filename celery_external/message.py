@@ -43,7 +43,7 @@ _NOT_RESENT = frozenset({"eta", "expires", ATTEMPT_HEADER, CONTENT_TYPE_KEY})
 MAX_SENDS = 3
 
 #: One retry at once: a pooled connection may have gone stale. After that the sweep sends.
-_SEND_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+SEND_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
 #: The beginning of the exchanges through which Celery delays messages on quorum queues.
 _DELAYED_EXCHANGE = "celery_delayed"
@@ -208,6 +208,16 @@ def undelayed_route(
     }
 
 
+def route_of(app: Celery, row: Row) -> dict[str, Any]:
+    """Where a job's message goes, as options of ``send_task`` for another one."""
+    envelope = json.loads(row["envelope"])
+    exchange, routing_key = envelope["exchange"], envelope["routing_key"]
+    if exchange == "":
+        return {"queue": routing_key}
+    declared = _declared(app, exchange, routing_key, envelope.get("declare"))
+    return {"exchange": exchange, "routing_key": routing_key, "declare": declared}
+
+
 def send(
     app: Celery, rows: Iterable[Row], resume_queue: str | None, unfit: set[str] | None = None
 ) -> set[str]:
@@ -237,14 +247,6 @@ def send(
         ids = ", ".join(row["id"] for row in to_publish if row["id"] not in sent)
         logger.warning("The broker is away; the sweep will send job %s", ids, exc_info=True)
     return sent
-
-
-def route_of(row: Row) -> dict[str, Any]:
-    """Options of ``send_task`` for a task that a worker of this job is to take."""
-    envelope = json.loads(row["envelope"])
-    if envelope["exchange"] == "":
-        return {"queue": envelope["routing_key"]}
-    return {name: envelope[name] for name in ("exchange", "routing_key")}
 
 
 def _is_eager(row: Row) -> bool:
@@ -314,7 +316,7 @@ def _send_one(app: Celery, producer: Producer, row: Row, resume_queue: str | Non
         logger.exception("The message of job %s cannot be put together", row["id"])
         return False
     try:
-        producer.publish(row["body"], retry=True, retry_policy=_SEND_POLICY, **arguments)
+        producer.publish(row["body"], retry=True, retry_policy=SEND_POLICY, **arguments)
     except (OperationalError, OSError):
         raise  # the others would fare no better
     except Exception:

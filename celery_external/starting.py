@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 from . import message, states
 from .broker import publish
 from .checks import MAX_SECONDS
-from .config import CALL_OPTIONS, check_options, resolve_options
+from .config import CALL_OPTIONS, POLL_OPTIONS, check_options, resolve_options
 from .delivery import Delivery, delivery_of, start_columns
 from .errors import DatabaseUnavailableError, OptionError
 from .installation import Installation, installation_of
@@ -44,6 +44,9 @@ def take_call_options(options: dict[str, Any]) -> None:
     Raises:
         OptionError: An option's value cannot be used.
     """
+    for name in POLL_OPTIONS:
+        if name in options:
+            raise OptionError(name, "is an option of the task, not of one call")
     ours = {name: options.pop(name) for name in CALL_OPTIONS if name in options}
     if ours:
         headers = dict(options.get("headers") or {})

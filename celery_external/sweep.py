@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from celery import current_app, shared_task
 
-from . import message, payload, signals, states
+from . import message, payload, polling, signals, states
 from .begin import EXPIRED, PAST_DEADLINE
 from .delivery import wait_before_repeat
 from .errors import ExternalError
 from .installation import Pace, installation_of
 from .keepalive import keep_alive
 from .references import sweep_kept
-from .store import read, times
+from .store import polls, read, times
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -58,11 +59,14 @@ def sweep(installation: Installation) -> int:
 
 def _do_what_is_due(installation: Installation) -> int:
     """In batches; returns how many rows that was."""
-    total = 0
+    total, began = 0, time.monotonic()
     while True:
         with installation.database.transaction() as tx:
-            due = read.lock_due(tx, installation.namespace, BATCH)
+            # What becomes due meanwhile is the next sweep's, so that this one comes to an end.
+            ago = time.monotonic() - began
+            due = read.lock_due(tx, installation.namespace, BATCH, ago=ago)
             ended = _end(installation, tx, due)
+            polled = _begin_polls(installation, tx, due)
             repeated = _repeat(installation, tx, due)
         _announce(installation, ended, repeated)
         to_send = [*ended, *(row for row in repeated if not _is_given_up(row))]
@@ -74,8 +78,9 @@ def _do_what_is_due(installation: Installation) -> int:
             with installation.database.alone() as tx:
                 grace = installation.settings.resume_grace
                 times.take_back_repeat(tx, installation.namespace, unsent, grace)
+        asked = _send_polls(installation, polled)
         total += len(due)
-        if len(due) < BATCH or (to_send and not sent):
+        if len(due) < BATCH or ((to_send or polled) and not (sent or asked)):
             return total
 
 
@@ -98,13 +103,30 @@ def _repeat(installation: Installation, tx: Transaction, due: list[Row]) -> list
     """Count one more send of the messages that are due once more."""
     repeats: dict[float | None, list[str]] = defaultdict(list)
     for row in due:
-        if _end_of(row) is None:
+        if _end_of(row) is None and row["state"] != states.PARKED:
             repeats[_wait(installation, row)].append(row["id"])
     return [
         row
         for wait, ids in repeats.items()
         for row in times.repeat(tx, installation.namespace, ids, wait)
     ]
+
+
+def _begin_polls(installation: Installation, tx: Transaction, due: list[Row]) -> list[Row]:
+    """Of the jobs that wait on, those whose task is to be asked; it is once a round."""
+    ids = [row["id"] for row in due if row["state"] == states.PARKED and _end_of(row) is None]
+    if not ids:
+        return []
+    return polls.begin(tx, installation.namespace, ids, installation.settings.lease)
+
+
+def _send_polls(installation: Installation, polled: list[Row]) -> set[str]:
+    asked = polling.send(installation.app, polled)
+    unasked = [row["id"] for row in polled if row["id"] not in asked]
+    if unasked:
+        with installation.database.alone() as tx:
+            polls.begin(tx, installation.namespace, unasked, 0)
+    return asked
 
 
 def _announce(installation: Installation, ended: list[Row], repeated: list[Row]) -> None:
@@ -129,7 +151,7 @@ def _end_of(row: Row) -> tuple[str, str] | None:
         return EXPIRED
     if row["past_deadline"]:
         return PAST_DEADLINE
-    if row["state"] == states.PARKED:
+    if row["state"] == states.PARKED and row["past_due"]:
         return states.TIMED_OUT, "No sign of life within the heartbeat timeout"
     if row["state"] == states.STARTED:
         return states.LOST, "The trigger did not end within its trigger timeout"

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
 from celery.app.task import Context
-from celery.canvas import Signature
 from celery.result import AsyncResult, EagerResult
 from celery.signals import task_postrun
 from celery.utils import uuid
 
 from . import completion, message, references
-from .backend import SettlingBackend
 from .checks import check_task_id, check_text
-from .config import CALL_OPTIONS, DEFAULT_TRIGGER_TIMEOUT, Options, check_options, resolve_options
+from .config import (
+    CALL_OPTIONS,
+    DEFAULT_TRIGGER_TIMEOUT,
+    Options,
+    Polling,
+    check_options,
+    check_polling,
+    resolve_options,
+)
 from .current import CurrentJob
 from .delivery import delivery_of
 from .eager import ParkedResult
@@ -25,19 +31,20 @@ from .errors import (
     OptionError,
     ResultInvalidError,
 )
-from .generic import GenericTask, P, R
+from .generic import P, R
 from .hooks import UNSET, Hooks
 from .installation import installation_of
 from .job import Failed, Receipt, Succeeded
 from .limits import warn_of_group
 from .naming import JobLike
-from .outcome import is_signature, replace
+from .outcome import is_signature
 from .question import Question, check_question
 from .result_type import ResultType
 from .starting import Call, RowFirst, freeze, take_call_options, watch_options
+from .traced import TracedTask
 from .trigger import Parked
 from .unlock import watch_unlock
-from .wrapping import wrap_run, wrap_tracer
+from .wrapping import wrap_run
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -46,10 +53,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("celery_external")
 
 
-_NO_RESULT: Any = None
-
-
-class ExternalTask(Hooks, GenericTask[P, R]):
+class ExternalTask(Hooks, TracedTask[P, R]):
     """A task whose outcome comes from outside Celery.
 
     ``run()`` is the *trigger*: it starts the outside work and returns. The job then waits as a
@@ -60,7 +64,7 @@ class ExternalTask(Hooks, GenericTask[P, R]):
     A trigger that returns :class:`Succeeded` or :class:`Failed` ends its job at once. Whatever
     else it returns is kept as ``Job.trigger_result``.
 
-    Class attributes (options of ``@app.task``), in seconds; also per call, through
+    Class attributes (options of ``@app.task``), in seconds; the first five also per call, through
     ``apply_async`` and ``.set``:
 
     Attributes:
@@ -74,6 +78,10 @@ class ExternalTask(Hooks, GenericTask[P, R]):
             as the type's JSON. None: anything.
         choices: What somebody may choose from who is asked to decide.
         form: A pydantic model of what is asked beside; its fields are in the result.
+        poll_interval: Seconds from the park to the first poll, and between two. None: no polls.
+        poll_backoff: Factor by which the interval grows with each poll. Default: 1.
+        poll_interval_max: Seconds beyond which it does not grow. Default: an hour, or
+            ``poll_interval`` if that is more.
 
     Per call only: ``deadline``, an aware datetime that counts in every open state.
 
@@ -85,9 +93,6 @@ class ExternalTask(Hooks, GenericTask[P, R]):
     """
 
     abstract = True
-    Request = "celery_external.request:ExternalRequest"
-    #: The row says STARTED; a STARTED in the result backend could overwrite an outcome.
-    track_started = False
 
     timeout: ClassVar[float | None] = None
     heartbeat_timeout: ClassVar[float | None] = None
@@ -96,6 +101,7 @@ class ExternalTask(Hooks, GenericTask[P, R]):
     meta: ClassVar[Mapping[str, Any] | None] = None
     result_type: ClassVar[Any] = None
     checked_result_type: ClassVar[ResultType | None] = None
+    polling: ClassVar[Polling | None] = None
     choices: ClassVar[Sequence[str] | None] = None
     form: ClassVar[type[Any] | None] = None
     question: ClassVar[Question | None] = None
@@ -109,6 +115,7 @@ class ExternalTask(Hooks, GenericTask[P, R]):
         given = {name: getattr(cls, name) for name in CALL_OPTIONS if name != "deadline"}
         cls._checked_options = check_options(given)
         cls.checked_result_type = _check_result_type(cls)
+        cls.polling = _check_polling(cls)
         cls.question = check_question(cls.question, cls.choices, cls.form)
 
     @classmethod
@@ -135,10 +142,31 @@ class ExternalTask(Hooks, GenericTask[P, R]):
 
     # --- Signals ---
 
+    @overload
+    def signal_succeeded(
+        self,
+        job: JobLike,
+        result: R,
+        *,
+        attempt: int | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+        using: Any = None,
+    ) -> Receipt: ...
+    @overload
+    def signal_succeeded(
+        self,
+        *,
+        reference: str,
+        result: R,
+        by: str | None = None,
+        reason: str | None = None,
+        using: Any = None,
+    ) -> Receipt: ...
     def signal_succeeded(
         self,
         job: JobLike | None = None,
-        result: R = _NO_RESULT,
+        result: Any = None,
         *,
         reference: str | None = None,
         attempt: int | None = None,
@@ -285,34 +313,6 @@ class ExternalTask(Hooks, GenericTask[P, R]):
         headers = {**(request.headers or {}), **request.__dict__}
         return resolve_options(self._checked_options, headers.get(message.OPTIONS_HEADER) or {})
 
-    # --- Where Celery asks the task ---
-
-    @property
-    def backend(self) -> Any:
-        """The app's result backend, behind a delegate that settles the row."""
-        return SettlingBackend(super().backend)
-
-    @backend.setter
-    def backend(self, value: Any) -> None:
-        self._backend = value
-
-    @property
-    def __trace__(self) -> Any:
-        return self.__dict__.get("_tracer")
-
-    @__trace__.setter
-    def __trace__(self, tracer: Any) -> None:
-        self.__dict__["_tracer"] = wrap_tracer(tracer)
-
-    def on_replace(self, sig: Signature[Any]) -> Any:
-        """Keep the replacement in the row before it is sent, so that it cannot be lost."""
-        delivery = delivery_of(self.request)
-        return super().on_replace(sig) if delivery is None else replace(delivery, sig)
-
-    def send_replacement(self, sig: Signature[Any]) -> Any:
-        """Celery's own end of ``replace``: sends the step and raises Ignore; eager: its result."""
-        return super().on_replace(sig)
-
 
 def _check_result_type(cls: type[ExternalTask]) -> ResultType | None:
     """What the class declares, checked as it is made; and that its own timeout_result fits."""
@@ -328,6 +328,16 @@ def _check_result_type(cls: type[ExternalTask]) -> ResultType | None:
                 "timeout_result", f"is no {cls.result_type!r}: {exc.problem}"
             ) from exc
     return declared
+
+
+def _check_polling(cls: type[ExternalTask]) -> Polling | None:
+    """What the class declares; a function task, or a base of some, gets its poller later."""
+    polling = check_polling(cls.poll_interval, cls.poll_backoff, cls.poll_interval_max)
+    is_complete = cls.run is not ExternalTask.run and "_decorated" not in cls.__dict__
+    is_abstract = cls.__dict__.get("abstract", False)
+    if polling and is_complete and not is_abstract and cls.poll is Hooks.poll:
+        raise OptionError("poll_interval", "needs a poller: define poll(self, jobs)")
+    return polling
 
 
 @task_postrun.connect

@@ -169,6 +169,8 @@ def _dump_trigger_result(delivery: Delivery, value: Any) -> tuple[bytes | None, 
 def _write_park(
     delivery: Delivery, body: bytes | None, data: bytes | None, type_: str | None
 ) -> Row | None:
+    # In eager mode there is no worker that would poll.
+    polling = None if delivery.request.is_eager else delivery.hooks.polling
     with delivery.installation.database.alone() as tx:
         return deliveries.park(
             tx,
@@ -177,6 +179,7 @@ def _write_park(
             call_deadline=delivery.options.deadline,
             timeout=delivery.options.timeout,
             heartbeat_timeout=delivery.options.heartbeat_timeout,
+            poll_interval=polling.interval if polling else None,
             body=body,
             trigger_result=data,
             trigger_result_type=type_,

@@ -24,6 +24,8 @@ from tests.systems import System
 #: Beat sweeps often, so that a test need not wait for it.
 SHARED_CONF = {"external_sweep_interval": 0.2, "external_resume_grace": 2.0}
 
+#: What the app of ``tests.apps.outside`` signs with.
+OUTSIDE_KEY = "a secret for the tests of callbacks"
 #: As this process was started with.
 ENVIRONMENT = dict(os.environ)
 
@@ -308,3 +310,20 @@ def system(request: pytest.FixtureRequest) -> System:
     made: System = request.getfixturevalue(f"{request.param}_system")
     made.app.set_current()
     return made
+
+
+@pytest.fixture(scope="session", params=["SQLite", "PostgreSQL"])
+def outside(
+    request: pytest.FixtureRequest, make_shared_system: Callable[..., System]
+) -> Iterator[System]:
+    """The app of ``tests.apps.outside`` and a worker of it, on both databases."""
+    conf = {
+        "external_sweep_in_worker": True,
+        "external_sweep_interval": 0.1,
+        "external_resume_grace": 0.5,
+        "external_secret_keys": [OUTSIDE_KEY],
+        "external_base_url": "https://shop.example/external",
+    }
+    made = make_shared_system(request.param, conf=conf, tasks="tests.apps.outside")
+    with closing(made), made.worker():
+        yield made

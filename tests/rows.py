@@ -132,11 +132,18 @@ class Rows:
         return job_id
 
     def parked(
-        self, *, timeout: float | None = None, heartbeat: float | None = None, **options: Any
+        self,
+        *,
+        timeout: float | None = None,
+        heartbeat: float | None = None,
+        poll: float | None = None,
+        **options: Any,
     ) -> str:
         """Have its trigger done."""
         job_id = self.started(heartbeat_timeout=heartbeat, **options)
-        assert self.park(self.get(job_id), timeout=timeout, heartbeat_timeout=heartbeat)
+        assert self.park(
+            self.get(job_id), timeout=timeout, heartbeat_timeout=heartbeat, poll_interval=poll
+        )
         return job_id
 
     def early(self) -> str:
@@ -215,7 +222,12 @@ class Rows:
             )
 
     def park(
-        self, row: Row, *, timeout: float | None = None, heartbeat_timeout: float | None = None
+        self,
+        row: Row,
+        *,
+        timeout: float | None = None,
+        heartbeat_timeout: float | None = None,
+        poll_interval: float | None = None,
     ) -> Row | None:
         """End the trigger as a worker does when ``run`` returned."""
         with self.database.alone() as tx:
@@ -226,6 +238,7 @@ class Rows:
                 call_deadline=row["deadline"],
                 timeout=timeout,
                 heartbeat_timeout=heartbeat_timeout,
+                poll_interval=poll_interval,
                 body=None,
                 trigger_result=None,
                 trigger_result_type=None,

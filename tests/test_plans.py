@@ -153,6 +153,7 @@ def park(rows: Rows, tx: Transaction) -> object:
         call_deadline=None,
         timeout=60,
         heartbeat_timeout=None,
+        poll_interval=None,
         body=None,
         trigger_result=None,
         trigger_result_type=None,

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from celery_external import External, SchemaError, get_external, migrations, schema
 from tests.servers import Postgres
 
-OURS = {"celery_external_job", "celery_external_history", schema.VERSION_TABLE}
+OURS = {*schema.metadata.tables, schema.VERSION_TABLE}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

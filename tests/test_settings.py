@@ -55,6 +55,14 @@ EVERYTHING: dict[str, Any] = {
     "sweep_in_worker": True,
     "resume_grace": timedelta(minutes=2),
     "pending_grace": 0.5,
+    "secret_keys": ["x" * 32, "y" * 32],
+    "base_url": "https://shop.example/external/",
+}
+#: What is kept otherwise than it was given.
+CHECKED: dict[str, Any] = {
+    "resume_grace": 120.0,
+    "secret_keys": ("x" * 32, "y" * 32),
+    "base_url": "https://shop.example/external",
 }
 
 
@@ -71,7 +79,7 @@ def test_every_setting_is_read(namespace: str | None) -> None:
     given = {f"external_{name}": value for name, value in EVERYTHING.items()}
     if namespace:
         given = {f"{namespace}_{name}".upper(): value for name, value in given.items()}
-    assert read(given, namespace) == Settings(**{**EVERYTHING, "resume_grace": 120.0})
+    assert read(given, namespace) == Settings(**{**EVERYTHING, **CHECKED})
 
 
 def test_none_is_the_default() -> None:
@@ -105,6 +113,8 @@ def test_django_settings_with_a_namespace() -> None:
 NO_TEXTS: list[Any] = [5, "", b"bytes", ["list"], True]
 NO_LENGTHS_OF_TIME: list[Any] = [0, -1, "10", True, nan, inf, 1e12, timedelta(0), [1]]
 NO_BOOLS: list[Any] = [1, 0, "yes", "", []]
+NO_KEYS = "must be a list of texts, of which the first signs"
+SHORT_KEY = "each must be a text of at least 32 characters, such as secrets.token_urlsafe() gives"
 NO_TEXT = "must be a text, not "
 NO_SECONDS = "must be a positive number of seconds, not "
 
@@ -126,6 +136,19 @@ NO_SECONDS = "must be a positive number of seconds, not "
         *(
             ("sweep_in_worker", value, f"must be True or False, not {value!r}")
             for value in NO_BOOLS
+        ),
+        *(("secret_keys", value, NO_KEYS) for value in ("x" * 32, b"x" * 32, 5, {"x" * 32})),
+        *(("secret_keys", value, SHORT_KEY) for value in (["x" * 31], ["x" * 32, 5], [b"x" * 32])),
+        *(
+            ("base_url", value, f"must be an http or https URL without a query, not {value!r}")
+            for value in (
+                "shop.example",
+                "ftp://shop.example",
+                "https:///x",
+                "https://x/?a=1",
+                "https://x/#a",
+                "//x",
+            )
         ),
         ("namespace", "a\x00b", "must not contain NUL characters"),
         ("namespace", "a\ud800b", "must not contain lone surrogates"),

@@ -129,7 +129,7 @@ _BLANK_ATTEMPT: dict[str, Any] = dict.fromkeys(
     (
         "claim", "kind", "outcome", "outcome_type", "answer", "reason", "completed_by",
         "reference", "progress", "trigger_result", "trigger_result_type",
-        "started_at", "parked_at", "completed_at",
+        "started_at", "parked_at", "completed_at", "poll_at", "poll_interval",
     )
 )  # fmt: skip
 

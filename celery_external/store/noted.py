@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from celery_external.schema import Json, history, job
 
 from .database import Row, Statement, Transaction
 from .place import Place
-from .sql import now, seconds_from_now
+from .sql import is_among, now, seconds_from_now
 
 c = job.c
 ROW = list(c)
@@ -41,6 +42,7 @@ def after(name: str) -> seconds_from_now:
 
 
 this_job = sa.and_(c.namespace == p("namespace"), c.id == p("id"))
+these_jobs = sa.and_(c.namespace == p("namespace"), is_among(c.id, p("ids", Json())))
 this_attempt = sa.and_(this_job, c.attempt == p("attempt"))
 any_or_this_attempt = sa.and_(
     this_job, sa.or_(p("attempt", sa.Integer()).is_(None), c.attempt == p("attempt"))
@@ -51,6 +53,11 @@ not_started = sa.or_(c.state == states.PENDING, c.state == states.RETRY)
 unclaimed = sa.or_(c.claim.is_(None), c.wake_at <= now())
 mine = c.claim == p("claim")
 running = sa.and_(this_attempt, c.state == states.STARTED, undecided, mine)
+
+
+def next_poll(once_due: sa.ColumnElement[datetime]) -> sa.Case[datetime | None]:
+    """When the sweep is to look at a parked job for its poll, and again once that is due."""
+    return sa.case((c.poll_at > now(), c.poll_at), (c.poll_at.is_not(None), once_due))
 
 
 # --- Statements that leave a line in the history --------------------------------------------------

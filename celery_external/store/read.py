@@ -174,11 +174,15 @@ _DUE = Statement(
             c.kind,
             c.sends,
             (c.deadline <= now()).label("past_deadline"),
+            (c.due_at <= now()).label("past_due"),
             sa.and_(
                 c.expires_at <= now(), sa.func.coalesce(c.expires_at < c.deadline, sa.true())
             ).label("expired"),
         )
-        .where(c.namespace == p("namespace"), c.wake_at <= _once(now()))
+        .where(
+            c.namespace == p("namespace"),
+            c.wake_at <= _once(seconds_from_now(p("ago", sa.Float()))),
+        )
         .order_by(c.wake_at)
         .limit(p("limit", sa.Integer()))
         .with_for_update(skip_locked=True)
@@ -186,9 +190,12 @@ _DUE = Statement(
 )
 
 
-def lock_due(tx: Transaction, namespace: str, limit: int) -> list[Row]:
-    """Rows whose ``wake_at`` has passed, locked until the transaction ends; others' are skipped."""
-    return tx.all(_DUE, p_namespace=namespace, p_limit=limit)
+def lock_due(tx: Transaction, namespace: str, limit: int, *, ago: float = 0) -> list[Row]:
+    """Rows whose ``wake_at`` has passed, locked until the transaction ends; others' are skipped.
+
+    ``ago``: so many seconds ago, at the least.
+    """
+    return tx.all(_DUE, p_namespace=namespace, p_limit=limit, p_ago=-ago)
 
 
 _OVERDUE = Statement(

@@ -37,6 +37,14 @@ class earliest(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
     package = "celery_external"
 
 
+class moved_back(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
+    """A time, so many seconds earlier; NULL for NULL."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    package = "celery_external"
+
+
 class json_has(GenericFunction[bool]):  # noqa: N801 - reads as SQL
     """Whether the JSON on the left contains the JSON on the right (PostgreSQL's ``@>``)."""
 
@@ -45,10 +53,10 @@ class json_has(GenericFunction[bool]):  # noqa: N801 - reads as SQL
     package = "celery_external"
 
 
-class texts_of(GenericFunction[str]):  # noqa: N801 - reads as SQL
-    """The texts of a JSON array, for ``IN``: any number of them is one parameter."""
+class is_among(GenericFunction[bool]):  # noqa: N801 - reads as SQL
+    """Whether the column is an element of a JSON array: any number of texts is one parameter."""
 
-    type = sa.Text()
+    type = sa.Boolean()
     inherit_cache = True
     package = "celery_external"
 
@@ -59,11 +67,6 @@ class has_bytes(GenericFunction[bool]):  # noqa: N801 - reads as SQL
     type = sa.Boolean()
     inherit_cache = True
     package = "celery_external"
-
-
-def is_among(column: sa.Column[str], array: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-    """Whether the column is an element of a JSON array."""
-    return column.op("IN", is_comparison=True)(texts_of(array))
 
 
 def _sides(element: GenericFunction[Any], compiler: SQLCompiler, **kw: Any) -> tuple[str, ...]:
@@ -112,6 +115,18 @@ def _earliest_sqlite(element: earliest, compiler: SQLCompiler, **kw: Any) -> str
     return f"min(coalesce({one}, {other}), coalesce({other}, {one}))"
 
 
+@compiles(moved_back, "postgresql")
+def _moved_back_postgresql(element: moved_back, compiler: SQLCompiler, **kw: Any) -> str:
+    moment, seconds = _sides(element, compiler, **kw)
+    return f"{moment} - make_interval(secs => CAST({seconds} AS double precision))"
+
+
+@compiles(moved_back, "sqlite")
+def _moved_back_sqlite(element: moved_back, compiler: SQLCompiler, **kw: Any) -> str:
+    moment, seconds = _sides(element, compiler, **kw)
+    return f"strftime({_sqlite_clock(compiler)}, {moment}, (-{seconds}) || ' seconds')"
+
+
 @compiles(json_has, "postgresql")
 def _json_has_postgresql(element: json_has, compiler: SQLCompiler, **kw: Any) -> str:
     left, right = _sides(element, compiler, **kw)
@@ -124,16 +139,18 @@ def _json_has_sqlite(element: json_has, compiler: SQLCompiler, **kw: Any) -> str
     return f"celery_external_json_has({left}, {right})"
 
 
-@compiles(texts_of, "postgresql")
-def _texts_of_postgresql(element: texts_of, compiler: SQLCompiler, **kw: Any) -> str:
-    (array,) = _sides(element, compiler, **kw)
-    return f"(SELECT jsonb_array_elements_text({array}))"
+@compiles(is_among, "postgresql")
+def _is_among_postgresql(element: is_among, compiler: SQLCompiler, **kw: Any) -> str:
+    # By an array, and not IN: then it is looked up by an index also where there are no statistics,
+    # as in a table that has just been filled.
+    column, array = _sides(element, compiler, **kw)
+    return f"({column} = ANY (ARRAY(SELECT jsonb_array_elements_text({array}))))"
 
 
-@compiles(texts_of, "sqlite")
-def _texts_of_sqlite(element: texts_of, compiler: SQLCompiler, **kw: Any) -> str:
-    (array,) = _sides(element, compiler, **kw)
-    return f"(SELECT value FROM json_each({array}))"  # noqa: S608 - a compiled expression
+@compiles(is_among, "sqlite")
+def _is_among_sqlite(element: is_among, compiler: SQLCompiler, **kw: Any) -> str:
+    column, array = _sides(element, compiler, **kw)
+    return f"({column} IN (SELECT value FROM json_each({array})))"  # noqa: S608 - compiled
 
 
 @compiles(has_bytes, "postgresql")

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from celery_external import states
-from celery_external.schema import Json, job
+from celery_external.schema import job
 
 from .database import Row, Statement, Transaction
 from .decisions import decided
@@ -20,11 +20,13 @@ from .noted import (
     after,
     any_or_this_attempt,
     c,
+    next_poll,
     not_started,
     p,
+    these_jobs,
     undecided,
 )
-from .sql import earliest, is_among, seconds_from_now
+from .sql import earliest, seconds_from_now
 
 _PROGRESS = Statement(
     lambda _: (
@@ -38,7 +40,10 @@ _PROGRESS = Statement(
             wake_at=sa.case(
                 (
                     c.state == states.PARKED,
-                    earliest(c.deadline, seconds_from_now(c.heartbeat_timeout)),
+                    earliest(
+                        earliest(c.deadline, seconds_from_now(c.heartbeat_timeout)),
+                        next_poll(c.wake_at),
+                    ),
                 ),
                 else_=c.wake_at,
             ),
@@ -71,7 +76,8 @@ _EXTEND = Noted(
     .values(
         deadline=_new_deadline,
         wake_at=earliest(
-            earliest(_new_deadline, c.due_at), sa.case((not_started, c.expires_at), else_=None)
+            earliest(earliest(_new_deadline, c.due_at), next_poll(c.wake_at)),
+            sa.case((not_started, c.expires_at), else_=None),
         ),
     )
 )
@@ -104,10 +110,9 @@ def extend(
 
 # --- The sweep's bulk statements ------------------------------------------------------------------
 
-_these_jobs = sa.and_(c.namespace == p("namespace"), is_among(c.id, p("ids", Json())))
 _EXPIRE = Noted(
     sa.update(job)
-    .where(_these_jobs, undecided)
+    .where(these_jobs, undecided)
     .values(**decided, claim=None, wake_at=after("wake_in"))
 )
 
@@ -131,7 +136,7 @@ _until = earliest(c.deadline, c.expires_at)
 _REPEAT = Statement(
     lambda _: (
         sa.update(job)
-        .where(_these_jobs)
+        .where(these_jobs)
         .values(
             sends=c.sends + 1,
             claim=None,
@@ -151,7 +156,7 @@ def repeat(tx: Transaction, namespace: str, ids: Sequence[str], wake_in: float |
 _TAKE_BACK_REPEAT = Statement(
     lambda _: (
         sa.update(job)
-        .where(_these_jobs, c.sends > 0, c.claim.is_(None), c.wake_at.is_not(None))
+        .where(these_jobs, c.sends > 0, c.claim.is_(None), c.wake_at.is_not(None))
         .values(
             sends=c.sends - 1,
             wake_at=earliest(after("wake_in"), sa.case((undecided, _until), else_=None)),

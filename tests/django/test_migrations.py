@@ -16,7 +16,7 @@ from celery_external import migrations, schema
 from tests.django.runs import MEMORY, Project
 from tests.servers import Postgres
 
-TABLES = ("celery_external_job", "celery_external_history", schema.VERSION_TABLE)
+TABLES = (*schema.metadata.tables, schema.VERSION_TABLE)
 #: What PostgreSQL's own catalogue says of tables, as it would be typed.
 CATALOGUE = """
 SELECT indexdef FROM pg_indexes WHERE tablename LIKE 'celery_external_%'

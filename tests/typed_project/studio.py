@@ -46,6 +46,7 @@ assert_type(render.si("a cat"), Signature[Video])
 video = Video(url="https://example.org/cat")
 receipt = render.signal_succeeded("id", video, attempt=1, by="alice", reason="it is good")
 assert_type(receipt, Receipt)
+assert_type(render.signal_succeeded(reference="r-1", result=video, by="studio"), Receipt)
 assert_type(render.signal_failed("id", ValueError("no"), attempt=1, by="bob"), Receipt)
 
 render.delay()  # wrong
@@ -60,6 +61,8 @@ render.signal_succeeded("id", None)  # wrong
 render.signal_succeeded("id", video, 1)  # wrong
 render.signal_succeeded("id", video, attempt="1")  # wrong
 render.signal_succeeded(5, video)  # wrong
+render.signal_succeeded(reference="r-1", result="a cat")  # wrong
+render.signal_succeeded("id", video, reference="r-1")  # wrong
 render.signal_failed("id", 5)  # wrong
 
 
