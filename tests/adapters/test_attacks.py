@@ -7,7 +7,8 @@ import pytest
 from tests.adapters import attacks, weak
 from tests.adapters.attacks import Attack
 from tests.adapters.site import Site
-from tests.adapters.weak import Weak, careless, served
+from tests.adapters.weak import Weak, careless
+from tests.adapters.weak_server import served
 
 #: Each attack, and a receiver on which it does harm.
 ATTACKS: dict[Attack, Weak] = {

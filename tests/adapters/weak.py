@@ -7,19 +7,17 @@ import json
 import posixpath
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.cookies import SimpleCookie
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from itsdangerous import Signer
 from itsdangerous.encoding import base64_decode
 
-from celery_external import ExternalError, tokens
+from celery_external import tokens
 from celery_external.errors import TokenRefusedError
 from celery_external.tokens import Claims
 from tests.adapters.site import VIDEOS_SECRET, Shop, sign
@@ -196,63 +194,3 @@ def _take_video(call: Call) -> Answer:
         (job,) = call.shop.external.find_jobs(reference=body["id"])
         call.shop.external.signal_succeeded(job, body["output"])
     return Answer()
-
-
-# --- The server -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def served(weak: Weak, shop: Shop) -> Iterator[str]:
-    """Its address, while it is served."""
-    together = threading.Barrier(2)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _serve(self) -> None:
-            if self.path.startswith("/login/"):
-                name = self.path.rpartition("/")[2]
-                self._answer(Answer(headers={"Set-Cookie": f"user={name}; Path=/"}))
-                return
-            call = Call(shop, self.command, self.path, dict(self.headers), self._read(), together)
-            try:
-                answer = weak(call)
-            except ExternalError:
-                answer = Answer(400)
-            self._answer(answer)
-
-        do_GET = do_POST = _serve  # noqa: N815 - http.server's names
-
-        def _read(self) -> bytes:
-            if self.headers.get("Transfer-Encoding") != "chunked":
-                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            body = bytearray()
-            while size := int(self.rfile.readline(), 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
-                if len(body) > MAX_BODY and weak.__name__ != "lacks_size":
-                    self.close_connection = True
-                    return bytes(body)
-            self.rfile.readline()
-            return bytes(body)
-
-        def _answer(self, answer: Answer) -> None:
-            body = answer.body.encode()
-            self.send_response(answer.status)
-            self.send_header("Content-Length", str(len(body)))
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_args: Any) -> None:
-            """A test's output is not its place."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
