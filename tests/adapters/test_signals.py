@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from celery import chain
 
 from celery_external.tokens import ACTIONS
 from tests.adapters.documents import files_of
-from tests.adapters.site import Shop, Site
+from tests.adapters.site import Site
 
 CALLERS = 20
 
@@ -167,8 +170,27 @@ def test_one_of_twenty_callers_is_applied(site: Site) -> None:
     assert shop.events(job_id).count("refused") == CALLERS - 1
 
 
-def test_the_pages_of_flask_and_fastapi_have_one_celery_side(shop: Shop) -> None:
-    assert shop.external.find_jobs(order="created") is not None
+def test_fastapi_answers_others_while_the_database_is_waited_for(
+    fastapi_site: Site, flask_and_fastapi_env: dict[str, str]
+) -> None:
+    job_id = fastapi_site.shop.started()
+    path = flask_and_fastapi_env["DATABASE_URL"].removeprefix("sqlite:///")
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        ThreadPoolExecutor(1) as one,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        waiting = one.submit(fastapi_site.post, fastapi_site.shop.token(job_id), 1)
+        try:
+            for _ in range(100):
+                answer = httpx.get(f"{fastapi_site.base}/login/ada", timeout=2)
+                assert (answer.status_code, waiting.done()) == (200, False)
+        finally:
+            other.execute("ROLLBACK")
+        assert waiting.result().status_code == 200
+
+
+def test_the_pages_of_flask_and_fastapi_have_one_celery_side() -> None:
     assert files_of("flask.md").keys() == {"shop.py", "web.py"}
     assert files_of("fastapi.md").keys() == {"web.py"}
     assert files_of("django.md").keys() == {"shop/tasks.py", "shop/webhooks.py", "proj/urls.py"}
