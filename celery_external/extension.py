@@ -318,7 +318,7 @@ class External:
         )
 
     def sweep(self) -> int:
-        """Do now what is due: timeouts, lost triggers, messages to send again.
+        """Do now what is due: timeouts, lost triggers, polls, messages to send again.
 
         Beat does this; to call it by hand is safe at any time.
 

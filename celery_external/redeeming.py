@@ -7,10 +7,11 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from . import tokens
+from . import signals, tokens
 from .errors import DatabaseUnavailableError, SchemaError, TokenRefusedError
 from .store import noted, read
 from .tokens import Action, Claims
+from .view import job_from
 
 if TYPE_CHECKING:
     from .installation import Installation
@@ -77,12 +78,16 @@ def _problem(installation: Installation, claims: Claims, actions: Collection[Act
 
 def _note(installation: Installation, claims: Claims, problem: str, by: str | None) -> None:
     """Write it into the history; without a database the answer is the same."""
+    said = {"kind": "token", "action": claims.action, "error": f"Token: {problem}"}
     try:
         with installation.database.transaction() as tx:
             row = read.get(tx, installation.namespace, claims.job_id)
             if row is not None:
-                said = {"kind": "token", "action": claims.action, "error": f"Token: {problem}"}
                 shown = {**row, "attempt": claims.attempt}
                 noted.note(tx, shown, "refused", by=by, details=said)
     except (DatabaseUnavailableError, SchemaError) as exc:
         logger.warning("Job %s: the refusal is not in its history: %s", claims.job_id, exc)
+        return
+    if row is not None:
+        job = job_from(installation.app, row)
+        signals.signal_refused.send(installation.app, job=job, error=TokenRefusedError())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -59,12 +58,10 @@ def sweep(installation: Installation) -> int:
 
 def _do_what_is_due(installation: Installation) -> int:
     """In batches; returns how many rows that was."""
-    total, began = 0, time.monotonic()
+    total = 0
     while True:
         with installation.database.transaction() as tx:
-            # What becomes due meanwhile is the next sweep's, so that this one comes to an end.
-            ago = time.monotonic() - began
-            due = read.lock_due(tx, installation.namespace, BATCH, ago=ago)
+            due = read.lock_due(tx, installation.namespace, BATCH)
             ended = _end(installation, tx, due)
             polled = _begin_polls(installation, tx, due)
             repeated = _repeat(installation, tx, due)

@@ -80,3 +80,9 @@ class Callers:
     def send(self, token: str, typed: Mapping[str, str], by: str | None = None) -> Response:
         """Send the form of a page."""
         return self.call(token, body=urlencode(typed).encode(), headers=FORM, by=by)
+
+
+def end(callers: Callers, job_id: str) -> tuple[Any, ...]:
+    """How a job has ended: kind, result, reason, and who said it."""
+    job = callers.rows.external.get_job(job_id)
+    return job.kind, job.result, job.reason, job.completed_by

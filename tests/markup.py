@@ -5,6 +5,9 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Any
 
+from celery_external.webhooks import Response
+from tests.callers import SAFE
+
 #: What a page of ours is made of; nothing of it runs or loads anything.
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "main", "h1", "p", "dl", "dt", "dd", "form",
@@ -74,3 +77,24 @@ class Page(HTMLParser):
             assert not [name for name in given if name.startswith("on")], (tag, given)
             assert not given.keys() & {"src", "href", "action", "formaction", "style"}, (tag, given)
             assert "http-equiv" not in given
+
+
+def page_of(response: Response, status: int = 200) -> Page:
+    """The page, which is safe whatever it shows."""
+    assert response.status == status, response.body
+    nonce = response.headers["Content-Security-Policy"].partition("'nonce-")[2].partition("'")[0]
+    style = f"default-src 'none'; style-src 'nonce-{nonce}'; "
+    policy = SAFE["Content-Security-Policy"].replace("default-src 'none'; ", style)
+    assert response.headers.items() >= {**SAFE, "Content-Security-Policy": policy}.items()
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    page = Page(response.body)
+    page.check_harmless()
+    assert [given for tag, given in page.tags if tag == "style"] == [{"nonce": nonce}]
+    return page
+
+
+def answered(response: Response, status: int) -> str:
+    """The words of a page that has nothing to decide."""
+    page = page_of(response, status)
+    assert (page.fields, page.buttons) == ({}, {})
+    return " ".join(page.text.split())

@@ -27,7 +27,11 @@ def take_messages(rows: Rows) -> list[Asked]:
     with rows.app.connection_for_read() as connection:
         channel: Any = connection.default_channel
         while received := channel.basic_get(rows.queue, no_ack=True):
-            assert received.headers["task"] == TASK_NAME
+            headers: Any = received.headers
+            assert headers["task"] == TASK_NAME
+            # Nobody wants its result, and what nobody takes is dropped in the end.
+            assert headers["ignore_result"]
+            assert headers["expires"]
             (name, keys), _kwargs, _embed = received.decode()
             found.append((name, [tuple(key) for key in keys]))
     return found

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from celery_external.store import decisions, deliveries, read, times
+from celery_external.store import decisions, deliveries, polls, read, times
 from celery_external.store.database import Row, Transaction
 from tests.rows import Rows
 from tests.servers import Postgres
@@ -175,6 +176,24 @@ def repeat(rows: Rows, tx: Transaction) -> object:
     return times.repeat(tx, rows.namespace, [f"job-{n}" for n in range(200)], 60)
 
 
+def poll_keys() -> list[Row]:
+    moment = datetime(2024, 1, 1, tzinfo=UTC)
+    return [{"id": f"job-{n}", "attempt": 1, "poll_at": moment} for n in range(100)]
+
+
+def begin_polls(rows: Rows, tx: Transaction) -> object:
+    return polls.begin(tx, rows.namespace, [f"job-{n}" for n in range(200)], 300)
+
+
+def take_polls(rows: Rows, tx: Transaction) -> object:
+    return polls.take(tx, rows.namespace, poll_keys(), backoff=2, longest=3600, lease=300)
+
+
+def note_failed_polls(rows: Rows, tx: Transaction) -> None:
+    attempts = [(f"job-{n}", 1) for n in range(100)]
+    polls.note_failed(tx, rows.namespace, attempts, by="poller", reason="away")
+
+
 PKEY = "celery_external_job_pkey"
 WAKE_AT = "celery_external_job_wake_at"
 A_TIME = ("2024-01-01 00:00:00+00", "job-4")
@@ -199,6 +218,10 @@ HOT: dict[str, tuple[Run, str]] = {
     ),
     "an expiry": (expire, PKEY),
     "a repeat": (repeat, PKEY),
+    "polls that begin": (begin_polls, PKEY),
+    "polls that a worker takes": (take_polls, PKEY),
+    "polls that are done": (lambda rows, tx: polls.end(tx, rows.namespace, poll_keys()), PKEY),
+    "polls that failed": (note_failed_polls, PKEY),
     **{
         f"a list by {sign}{name}{' behind a place' if after else ''}": (
             found(order=sign + name, after=after),

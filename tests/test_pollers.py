@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from celery_external import (
+    DatabaseUnavailableError,
     ExternalTask,
     Failed,
     Job,
@@ -198,6 +199,18 @@ def test_a_word_for_another_job_does_not_count(
     assert rows.events(job_id) == []
 
 
+def test_a_database_that_is_away_is_no_failed_poll(rows: Rows) -> None:
+    def poller(jobs: Sequence[Job]) -> None:
+        raise DatabaseUnavailableError("the database", f"cannot tell of {len(jobs)} jobs")
+
+    give_poller(rows, poller)
+    job_id = rows.parked(poll=100)
+    with pytest.raises(DatabaseUnavailableError, match="cannot tell of 1 jobs"):
+        poll(rows, job_id)
+    assert rows.events(job_id) == []
+    assert rows.get(job_id)["wake_at"] == In(100)
+
+
 def test_a_result_of_another_type_is_refused_and_the_job_polled_again(rows: Rows) -> None:
     give_poller(rows, lambda jobs: [(job, Succeeded("many")) for job in jobs], result_type=int)
     job_id = rows.parked(poll=100)
@@ -218,82 +231,6 @@ def test_a_job_that_somebody_else_completed_meanwhile_keeps_its_outcome(rows: Ro
     poll(rows, job_id)
     assert rows.events(job_id) == ["failed", "refused"]
     assert rows.get(job_id)["completed_by"] == "alice"
-
-
-# --- Messages that come late or twice -------------------------------------------------------------
-
-
-def test_of_messages_that_have_piled_up_one_counts(rows: Rows) -> None:
-    asked: list[Job] = []
-    give_poller(rows, asked.extend)
-    job_id = rows.parked(poll=100)
-    messages = come_due(rows, job_id)
-    for _ in range(2):
-        rows.move(job_id, wake_at=-1)
-        rows.external.sweep()
-        messages += take_messages(rows)
-
-    assert run(rows, [*messages, *messages]) == [1, 0, 0, 0, 0, 0]
-    assert [job.id for job in asked] == [job_id]
-    assert rows.get(job_id)["wake_at"] == In(100)
-
-
-def test_while_a_poller_runs_nobody_else_asks(rows: Rows) -> None:
-    seen: list[Any] = []
-
-    def poller(jobs: Sequence[Job]) -> None:
-        (job,) = jobs
-        row = rows.get(job.id)
-        seen.extend((row["poll_at"], row["wake_at"]))
-        assert rows.external.sweep() == 0
-        assert run(rows, [message]) == [0]
-
-    give_poller(rows, poller)
-    job_id = rows.parked(poll=5)
-    (message,) = come_due(rows, job_id)
-    run(rows, [message])
-    assert seen == [In(300), In(300)]
-    assert rows.get(job_id)["wake_at"] == In(5)
-    assert rows.events(job_id) == []
-
-
-@pytest.mark.parametrize("event", ["completed", "rerun", "gone"])
-def test_a_message_for_a_job_that_went_on_does_nothing(rows: Rows, event: str) -> None:
-    asked: list[Job] = []
-    give_poller(rows, asked.extend)
-    job_id = rows.parked(poll=100)
-    messages = come_due(rows, job_id)
-    if event == "completed":
-        rows.external.signal_succeeded(job_id, 1)
-    elif event == "rerun":
-        rows.external.rerun_job(job_id)
-        row = rows.get(job_id)
-        assert (row["poll_at"], row["poll_interval"]) == (None, None)
-    else:
-        messages = [(name, [("gone", *key[1:]) for key in keys]) for name, keys in messages]
-    before = rows.get(job_id)
-
-    assert run(rows, messages) == [0]
-
-    assert asked == []
-    assert rows.get(job_id) == before
-
-
-def test_the_next_attempt_is_polled_anew(rows: Rows) -> None:
-    asked: list[Job] = []
-    give_poller(rows, asked.extend, poll_backoff=3)
-    job_id = rows.parked(poll=100)
-    poll(rows, job_id)
-    assert rows.get(job_id)["poll_interval"] == 300
-    rows.external.rerun_job(job_id)
-    rows.sent()
-    assert rows.take(job_id)
-    assert rows.get(job_id)["wake_at"] == In(HOUR)
-    rows.park(rows.get(job_id), poll_interval=100)
-
-    assert rows.get(job_id)["wake_at"] == In(100)
-    poll(rows, job_id)
-    assert [job.attempt for job in asked] == [1, 2]
 
 
 # --- Who is asked ---------------------------------------------------------------------------------

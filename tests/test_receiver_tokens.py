@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from celery_external import Failed, Succeeded
+from celery_external import Failed, Succeeded, signals
 from celery_external.webhooks import Receiver, Request
 from tests.callers import ACTIONS, APPLIED, JSON, OLD_KEY, SAFE, STRANGE_KEY, Callers
 from tests.rows import Rows
@@ -36,6 +36,12 @@ def bad_tokens(callers: Callers, job_id: str) -> dict[str, tuple[str, bool]]:
 def test_bad_tokens_are_refused_alike(callers: Callers, caplog: pytest.LogCaptureFixture) -> None:
     job_id = callers.rows.parked()
     before = callers.rows.get(job_id)
+    told: list[tuple[str, str]] = []
+
+    def keep(job: Any, error: Exception, **_: Any) -> None:
+        told.append((job.id, type(error).__name__))
+
+    signals.signal_refused.connect(keep, sender=callers.rows.app)
     found = bad_tokens(callers, job_id)
     for name, (token, _) in found.items():
         response = callers.call(token, body=b"1")
@@ -50,6 +56,7 @@ def test_bad_tokens_are_refused_alike(callers: Callers, caplog: pytest.LogCaptur
         ("refused", "Token: it has expired"),
         ("refused", "Token: it is to view, not to succeed or fail or decide"),
     ]
+    assert told == [(job_id, "TokenRefusedError")] * 2
     assert "a token that none of external_secret_keys has signed" in caplog.text
     assert f"a token for job {job_id}, attempt 1: it is for namespace 'other'" in caplog.text
 

@@ -137,8 +137,8 @@ NO_SECONDS = "must be a positive number of seconds, not "
             ("sweep_in_worker", value, f"must be True or False, not {value!r}")
             for value in NO_BOOLS
         ),
-        *(("secret_keys", value, NO_KEYS) for value in ("x" * 32, b"x" * 32, 5, {"x" * 32})),
-        *(("secret_keys", value, SHORT_KEY) for value in (["x" * 31], ["x" * 32, 5], [b"x" * 32])),
+        *(("secret_keys", value, NO_KEYS) for value in ("x" * 32, b"y" * 32, 5, {"z" * 32})),
+        *(("secret_keys", value, SHORT_KEY) for value in (["x" * 31], ["x" * 32, 5], [b"y" * 32])),
         *(
             ("base_url", value, f"must be an http or https URL without a query, not {value!r}")
             for value in (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import stripe
 
-from celery_external import get_external
+from celery_external import get_external, webhooks
 from celery_external.installation import installation_of
 from celery_external.webhooks import Receiver
 from tests.callers import JSON
@@ -106,3 +106,9 @@ def test_every_answer_stands_in_the_table() -> None:
         re.findall(r"^\| (\d{3}) \| `{\"(?:status|error)\": \"(\w+)\"", DOCUMENT, re.MULTILINE)
     )
     assert found - listed == {("401", "signature"), ("200", "refused"), ("403", "form_key")}
+
+
+def test_every_public_name_stands_there() -> None:
+    names = webhooks.__all__
+    assert names == sorted(names)
+    assert [name for name in names if not re.search(rf"\b{name}\b", DOCUMENT)] == []

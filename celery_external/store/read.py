@@ -179,10 +179,7 @@ _DUE = Statement(
                 c.expires_at <= now(), sa.func.coalesce(c.expires_at < c.deadline, sa.true())
             ).label("expired"),
         )
-        .where(
-            c.namespace == p("namespace"),
-            c.wake_at <= _once(seconds_from_now(p("ago", sa.Float()))),
-        )
+        .where(c.namespace == p("namespace"), c.wake_at <= _once(now()))
         .order_by(c.wake_at)
         .limit(p("limit", sa.Integer()))
         .with_for_update(skip_locked=True)
@@ -190,12 +187,9 @@ _DUE = Statement(
 )
 
 
-def lock_due(tx: Transaction, namespace: str, limit: int, *, ago: float = 0) -> list[Row]:
-    """Rows whose ``wake_at`` has passed, locked until the transaction ends; others' are skipped.
-
-    ``ago``: so many seconds ago, at the least.
-    """
-    return tx.all(_DUE, p_namespace=namespace, p_limit=limit, p_ago=-ago)
+def lock_due(tx: Transaction, namespace: str, limit: int) -> list[Row]:
+    """Rows whose ``wake_at`` has passed, locked until the transaction ends; others' are skipped."""
+    return tx.all(_DUE, p_namespace=namespace, p_limit=limit)
 
 
 _OVERDUE = Statement(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -127,14 +127,15 @@ class Visit:
         return show_job(
             status,
             name=job.shadow or job.task,
-            job=job if self._may_see else None,
+            # Whoever was to judge an earlier attempt is not to see the present one.
+            job=job if self._may_see and self.claims.attempt == job.attempt else None,
             notice=notice,
             says=form.says,
             buttons=form.buttons,
             button_name=form.name,
             inputs=inputs,
             shown={one.name: _shown(one, typed) for one in inputs},
-            problems=problems or {},
+            problems=_placed(problems or {}, {form.name, *(one.name for one in inputs)}),
             key=form_key(self._keys, self.token, self.request.by) if form.buttons else None,
         )
 
@@ -181,6 +182,17 @@ def _outcome(form: _Form, typed: Mapping[str, str]) -> Succeeded | Failed:
     if not reason:
         raise AnswerError({"reason": "is required"})
     return Failed(reason)
+
+
+def _placed(problems: Mapping[str, str], places: Collection[str]) -> dict[str, str]:
+    """Each problem where the page has a place for it, the others above the form."""
+    placed = {name: problem for name, problem in problems.items() if name in places}
+    others = [
+        f"{name}: {problem}" if name else problem
+        for name, problem in problems.items()
+        if name not in places
+    ]
+    return {"": "; ".join(others), **placed} if others else placed
 
 
 def _shown(one: Input, typed: Mapping[str, str] | None) -> Any:

@@ -10,6 +10,7 @@ from celery import Celery
 
 from celery_external import ExternalTask, Failed, Job, Succeeded, current_job
 from tests.apps.scratch import Scratch
+from tests.waiting import wait_for
 
 app = Celery("outside", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
 app.conf.external_database_url = os.environ["DATABASE_URL"]
@@ -38,8 +39,9 @@ def pay(reference: str) -> None:
 
 @pay.late_signal  # type: ignore[untyped-decorator]
 def refund(job: Job, outcome: Succeeded | Failed) -> None:
-    """Fail for the first time where the test wants it."""
+    """Fail for the first time, or wait, where the test wants it."""
     scratch.write_line("refunds", f"{job.id} {job.attempt} {job.kind} {outcome!r}")
+    wait_for(lambda: not (scratch.path / "hang-refund").exists(), what="hang-refund to go")
     if (scratch.path / "fail-refund").exists():
         (scratch.path / "fail-refund").unlink()
         raise RuntimeError("the bank is closed")

@@ -14,6 +14,8 @@ import pytest
 import stripe
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from celery_external import SignatureRefusedError
+from celery_external.signatures import HmacHeader, Scheme, StandardWebhooks, Stripe
 from celery_external.testing import FakeProvider
 
 KEY = b"a key of the provider's"
@@ -85,3 +87,34 @@ def test_a_call_is_posted_by_whatever_sends() -> None:
     assert FakeProvider.standard_webhooks(WHSEC).post(send, PAYLOAD, at=0) == 200
     ((headers, body),) = sent
     assert (headers["webhook-timestamp"], json.loads(body)) == ("0", PAYLOAD)
+
+
+#: Each way to sign, and what verifies it at our own end.
+SCHEMES: dict[str, tuple[FakeProvider, Scheme]] = {
+    "standard-webhooks": (FakeProvider.standard_webhooks(WHSEC), StandardWebhooks(WHSEC)),
+    "stripe": (FakeProvider.stripe("whsec_stripe"), Stripe("whsec_stripe")),
+    "hmac": (
+        FakeProvider.hmac_header(KEY, timestamp_header="X-Time"),
+        HmacHeader(KEY, timestamp_header="X-Time"),
+    ),
+    "hmac-base64": (
+        FakeProvider.hmac_header(KEY, algorithm="sha512", encoding="base64", prefix="v0="),
+        HmacHeader(KEY, algorithm="sha512", encoding="base64", prefix="v0="),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_our_own_schemes_take_it_and_nothing_else(name: str) -> None:
+    provider, scheme = SCHEMES[name]
+    headers, body = provider.sign(PAYLOAD)
+    scheme.verify(headers, body)
+    with pytest.raises(SignatureRefusedError):
+        scheme.verify(headers, body + b" ")
+
+
+@pytest.mark.parametrize("name", ["standard-webhooks", "stripe", "hmac"])
+def test_our_own_schemes_refuse_an_old_one(name: str) -> None:
+    provider, scheme = SCHEMES[name]
+    with pytest.raises(SignatureRefusedError, match=r"too old|more than 300 seconds off"):
+        scheme.verify(*provider.sign(PAYLOAD, at=time.time() - 600))

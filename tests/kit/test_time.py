@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from celery import chain
 
 from celery_external import (
+    ExternalTask,
     Job,
     OptionError,
     Progress,
@@ -104,6 +107,27 @@ def test_a_message_that_was_lost_is_sent_again(kit: Kit, shop: System) -> None:
     assert kit.sweep() == 0
     assert kit.shift(3600) == 1
     assert kit.external.get_job(result).settled
+
+
+def test_pollers_ask_as_time_passes(kit: Kit, shop: System) -> None:
+    @shop.app.task(base=ExternalTask, poll_interval=60, shared=False)
+    def render(prompt: str) -> None:
+        """Send it."""
+
+    task: Any = render
+    answers: list[Any] = [None, Progress(1, 2), Succeeded("a video")]
+
+    @task.poller  # type: ignore[untyped-decorator]  # it is Any
+    def look(jobs: Sequence[Job]) -> list[Any]:
+        return [(job, answers.pop(0)) for job in jobs]
+
+    result = start(kit, chain(task.s("a cat"), shop.task("wrap").s("end")))
+    assert kit.shift(30) == 0
+    for _ in range(3):
+        assert not result.ready()
+        assert kit.shift(3600) == 1
+    assert result.get(timeout=1) == ["end", "a video"]
+    assert answers == []
 
 
 def test_what_is_in_the_queues_is_older_than_the_time_that_passes(kit: Kit, shop: System) -> None:
