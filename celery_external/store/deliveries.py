@@ -180,7 +180,14 @@ _SAVE_REFERENCE = Statement(
                 running,
                 # Completed while its trigger ran: what comes by the reference is to be refused
                 # as too late, and not to wait for a job.
-                sa.and_(this_attempt, c.kind.is_not(None), c.reference.is_(None)),
+                sa.and_(
+                    this_attempt,
+                    c.kind.is_not(None),
+                    c.started_at.is_not(None),
+                    c.parked_at.is_(None),
+                    sa.or_(c.claim.is_(None), mine),
+                    c.reference.is_(None),
+                ),
             )
         )
         .values(reference=p("reference", c.reference.type))
