@@ -247,7 +247,7 @@ class Delivery:
         self, start: Row, timing: Mapping[str, Any], *, is_retry: bool
     ) -> Row | None:
         """A retry or a replacement carries the job on; None: somebody has completed it."""
-        with noted.deciding(self.installation.database) as tx:
+        with self.installation.database.transaction() as tx:
             row = attempts.begin_next_attempt(
                 tx,
                 namespace=self.installation.namespace,

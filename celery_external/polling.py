@@ -211,7 +211,7 @@ class _Round:
             case None:
                 pass
             case Progress() | Succeeded() | Failed():
-                references.say(self._installation, job.id, outcome, job.attempt, by=BY)
+                references.say(self._installation, job.id, job.attempt, outcome, by=BY)
             case _:
                 kind = type(outcome).__name__
                 problem = f"The poller gave a {kind}, no Succeeded, Failed or Progress"

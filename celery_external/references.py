@@ -45,6 +45,7 @@ def signal(
 
     Raises:
         JobAlreadyCompletedError: Another outcome came first; it carries the Job.
+        StaleAttemptError: The attempt that had the reference is over.
         ResultInvalidError: The result is not of the task's ``result_type``; the job waits on.
         UnserializableError: The serializer refuses the result.
         OptionError: Task, reference or outcome cannot be used.
@@ -52,11 +53,9 @@ def signal(
     task, reference = check_text("task", task), check_reference(reference)
     encoded = {**_encode(installation, outcome, reason), "by": check_note("by", by)}
     place = installation.place(using)
-    with place.alone() as tx:
-        row = kept.find_job(tx, installation.namespace, task, reference)
-    if row is not None:
-        return say(installation, row["id"], outcome, row["attempt"], by=by, reason=reason,
-                   using=place)  # fmt: skip
+    named = _find(installation, place, task, reference)
+    if named is not None:
+        return say(installation, *named, outcome, by=by, reason=reason, using=place)
     waiting = {**encoded, "task": task, "reference": reference}
     with place.alone() as tx:
         grace = installation.settings.resume_grace
@@ -67,11 +66,24 @@ def signal(
     return Receipt("", attempt=0, status="kept")
 
 
+def _find(
+    installation: Installation, place: Place, task: str, reference: str
+) -> tuple[str, int] | None:
+    """The job and the attempt that carry a reference, or did while that attempt was on."""
+    with place.alone() as tx:
+        row = kept.find_job(tx, installation.namespace, task, reference)
+        if row is not None:
+            return row["id"], row["attempt"]
+        ended = kept.find_ended(tx, installation.namespace, task, reference)
+        is_there = ended and read.get(tx, installation.namespace, ended["job_id"])
+    return (ended["job_id"], ended["attempt"]) if ended and is_there else None
+
+
 def say(
     installation: Installation,
     job_id: str,
-    outcome: Succeeded | Failed | Progress,
     attempt: int,
+    outcome: Succeeded | Failed | Progress,
     *,
     by: str | None = None,
     reason: str | None = None,
@@ -110,7 +122,7 @@ def _apply(installation: Installation, place: Place, row: Row, waiting: Row) -> 
     logger.info("Job %s[%s]: a signal was here before its reference", row["task"], row["id"])
     try:
         say(
-            installation, row["id"], _decode(installation, waiting), row["attempt"],
+            installation, row["id"], row["attempt"], _decode(installation, waiting),
             by=waiting["by"], reason=waiting["reason"], using=place,
         )  # fmt: skip
     except ExternalError as exc:
@@ -146,7 +158,7 @@ def sweep_kept(installation: Installation) -> None:
         jobs = {
             waiting["id"]: read.get(tx, namespace, waiting["job_id"])
             for waiting in due
-            if waiting["job_id"] is not None
+            if waiting["job_id"] is not None and waiting["kind"] != kept.ENDED
         }
         for waiting in due:
             if _is_over(waiting, jobs):
@@ -165,13 +177,18 @@ def sweep_kept(installation: Installation) -> None:
 
 
 def _is_over(waiting: Row, jobs: dict[int, Row | None]) -> bool:
+    if waiting["kind"] == kept.ENDED:
+        return True
     if waiting["job_id"] is None:
         return bool(waiting["is_old"])
     return jobs[waiting["id"]] is None
 
 
 def _log_end(waiting: Row) -> None:
-    if waiting["job_id"] is None:
+    if waiting["kind"] == kept.ENDED:
+        logger.info("Job %s: the reference of its attempt %s is forgotten", waiting["job_id"],
+                    waiting["attempt"])  # fmt: skip
+    elif waiting["job_id"] is None:
         logger.warning(
             "A signal (%s) for the reference %r of %s is dropped: no job has had it for a day",
             waiting["kind"], waiting["reference"], waiting["task"],

@@ -23,7 +23,7 @@ from .errors import DatabaseUnavailableError, OptionError
 from .installation import Installation, installation_of
 from .naming import is_external
 from .steering import wake_in
-from .store import attempts, noted
+from .store import attempts
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -230,7 +230,7 @@ class Call:
             self._row = attempts.insert_job(tx, **where)
         # The step of a replacement that carries the id of the job that it replaces.
         if self._row is None and self._options.get("replaced_task_nesting"):
-            with noted.deciding(self._place) as tx:
+            with self._place.transaction() as tx:
                 self._row = attempts.begin_next_attempt(
                     tx, **where, row=None, claim=None, state=states.PENDING, event="continued"
                 )

@@ -128,7 +128,7 @@ def rerun(
         raise RerunRefusedError(seen, f"it is {row['state']}, not PARKED, FAILURE or REVOKED")
     if row["state"] != states.PARKED and message.load_body(app, row)[2].get("chord"):
         raise RerunRefusedError(seen, "it is a member of a chord, and the chord has failed")
-    with noted.deciding(place) as tx:
+    with place.transaction() as tx:
         fresh = attempts.rerun(
             tx,
             row,

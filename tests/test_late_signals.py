@@ -42,7 +42,11 @@ def wait_for_refund(system: System, job_id: str, *expected: str) -> None:
 
 def count_kept(database: Any, job_id: str) -> int:
     """How many signals wait to be told of."""
-    query = sa.select(sa.func.count()).select_from(kept_signal).filter_by(job_id=job_id)
+    query = (
+        sa.select(sa.func.count())
+        .select_from(kept_signal)
+        .where(kept_signal.c.job_id == job_id, kept_signal.c.kind != kept.ENDED)
+    )
     with database.engine.connect() as connection:
         found: int = connection.execute(query).scalar_one()
     return found

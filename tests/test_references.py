@@ -17,13 +17,14 @@ from celery_external import (
     OptionError,
     Progress,
     Receipt,
+    StaleAttemptError,
     Succeeded,
     UnserializableError,
     references,
     states,
 )
 from celery_external.schema import kept_signal
-from celery_external.store import deliveries, kept
+from celery_external.store import attempts, deliveries, kept
 from celery_external.tokens import verify
 from tests.conftest import OUTSIDE_KEY
 from tests.rows import CLAIM, Rows
@@ -88,12 +89,60 @@ def test_a_reference_is_one_tasks_own(rows: Rows) -> None:
     assert said == KEPT
 
 
-def test_the_reference_of_an_attempt_that_is_over_is_nobodys(rows: Rows) -> None:
+def begin_again(rows: Rows, job_id: str, how: str) -> None:
+    """Have the next attempt begin, with a reference of its own."""
+    if how == "retry":
+        assert rows.begin_next_attempt(rows.get(job_id), states.RETRY)
+    elif how == "rerun":
+        assert rows.park(rows.get(job_id))
+        rows.external.rerun_job(job_id)
+    else:
+        rows.write(job_id, kind=states.CONTINUED, state=states.SUCCESS, claim=None)
+        with rows.database.transaction() as tx:
+            assert attempts.begin_next_attempt(
+                tx, namespace=rows.namespace, job_id=job_id, row=None, claim=None,
+                start=rows.get(job_id), state=states.PENDING, wake_in=60, event="continued",
+            )  # fmt: skip
+    assert rows.take(job_id)
+    refer(rows, job_id, "r-2")
+
+
+@pytest.mark.parametrize("how", ["retry", "rerun", "replacement"])
+def test_the_reference_of_an_attempt_that_is_over_is_still_that_attempts(
+    rows: Rows, how: str
+) -> None:
     job_id = rows.started()
     refer(rows, job_id, "r-1")
-    assert rows.begin_next_attempt(rows.get(job_id), states.RETRY)
-    assert rows.task.signal_succeeded(reference="r-1") == KEPT
+    begin_again(rows, job_id, how)
+    with pytest.raises(StaleAttemptError) as caught:
+        rows.task.signal_succeeded(reference="r-1")
+    assert (caught.value.job_id, caught.value.attempt, caught.value.current) == (job_id, 1, 2)
     assert rows.external.get_job(job_id).is_open
+    assert rows.events(job_id)[-1] == "refused"
+    assert rows.task.signal_succeeded(reference="r-2", result=2).attempt == 2
+
+
+def test_a_reference_that_the_next_attempt_has_again_is_its(rows: Rows) -> None:
+    job_id = rows.started()
+    refer(rows, job_id, "r-2")
+    begin_again(rows, job_id, "retry")
+    receipt = rows.task.signal_succeeded(reference="r-2", result=2)
+    assert (receipt.job_id, receipt.attempt) == (job_id, 2)
+
+
+def test_a_reference_of_an_attempt_that_is_over_is_forgotten_after_a_month(rows: Rows) -> None:
+    job_id = rows.started()
+    refer(rows, job_id, "r-1")
+    begin_again(rows, job_id, "retry")
+    with rows.database.engine.connect() as connection:
+        row = connection.execute(sa.select(kept_signal)).mappings().one()
+    assert (row["wake_at"] - row["at"]).total_seconds() == pytest.approx(30 * 86400, abs=1)
+    rows.external.sweep()
+    assert count_kept(rows) == 1
+    age(rows)
+    rows.external.sweep()
+    assert count_kept(rows) == 0
+    assert rows.task.signal_succeeded(reference="r-1") == KEPT
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from celery_external import states
 from celery_external.schema import job
 
+from . import kept, read
 from .database import Row, Statement, Transaction
 from .noted import (
     ROW_WITHOUT_BODY,
@@ -182,9 +183,11 @@ def begin_next_attempt(
 ) -> Row | None:
     """The job's own delivery starts it anew (a retry, a replacement).
 
-    Without ``row`` and ``claim``: the canvas that replaced it has come to the step with its id.
+    To be called in a transaction. Without ``row`` and ``claim``: the canvas that replaced it has
+    come to the step with its id.
     """
-    return _NEXT_ATTEMPT.one(
+    ended = row or read.get(tx, namespace, job_id)
+    fresh = _NEXT_ATTEMPT.one(
         tx,
         namespace=namespace,
         id=job_id,
@@ -198,6 +201,9 @@ def begin_next_attempt(
         note_event=event,
         note_details=_times(row) if row else None,
     )
+    if fresh is not None and ended is not None:
+        kept.keep_ended(tx, ended)
+    return fresh
 
 
 # With a deadline that has passed, the new attempt would time out at once.
@@ -232,8 +238,8 @@ def rerun(
     by: str | None,
     reason: str | None,
 ) -> Row | None:
-    """A person has the trigger run again, as the next attempt."""
-    return _RERUN.one(
+    """A person has the trigger run again, as the next attempt; in a transaction."""
+    fresh = _RERUN.one(
         tx,
         **key(row),
         deadline=deadline,
@@ -243,6 +249,9 @@ def rerun(
         note_reason=reason,
         note_details=_times(row),
     )
+    if fresh is not None:
+        kept.keep_ended(tx, row)
+    return fresh
 
 
 def _times(row: Row) -> dict[str, Any]:

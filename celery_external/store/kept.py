@@ -14,6 +14,10 @@ from .noted import after, p, params
 from .sql import now, seconds_from_now
 
 k = kept_signal.c
+#: The kind of a line that is no signal: an attempt with this reference is over.
+ENDED = "ended"
+#: Seconds for which that is known: a month.
+ENDED_LIFETIME = 30 * 86400.0
 _VALUES = ("task", "reference", "job_id", "attempt", "kind", "outcome", "outcome_type", "reason",
            "details", "by")  # fmt: skip
 
@@ -54,16 +58,11 @@ def find_job(tx: Transaction, namespace: str, task: str, reference: str) -> Row 
     return tx.one(_FIND_JOB, p_namespace=namespace, p_task=task, p_reference=reference)
 
 
+_by_reference = sa.and_(
+    k.namespace == p("namespace"), k.task == p("task"), k.reference == p("reference")
+)
 _TAKE_ALL = Statement(
-    lambda _: (
-        sa.delete(kept_signal)
-        .where(
-            k.namespace == p("namespace"),
-            k.task == p("task"),
-            k.reference == p("reference"),
-        )
-        .returning(*k)
-    )
+    lambda _: sa.delete(kept_signal).where(_by_reference, k.kind != ENDED).returning(*k)
 )
 
 
@@ -71,6 +70,32 @@ def take_all(tx: Transaction, namespace: str, task: str, reference: str) -> list
     """The signals for a reference, oldest first; nobody else has them."""
     rows = tx.all(_TAKE_ALL, p_namespace=namespace, p_task=task, p_reference=reference)
     return sorted(rows, key=lambda row: row["id"])
+
+
+_FIND_ENDED = Statement(
+    lambda _: (
+        sa.select(k.job_id, k.attempt)
+        .where(_by_reference, k.kind == ENDED)
+        .order_by(k.id.desc())
+        .limit(1)
+    )
+)
+
+
+def keep_ended(tx: Transaction, row: Row) -> None:
+    """The attempt that ``row`` shows is over, and another begins: remember whose reference it was.
+
+    What is said by it later is for that attempt, and no other.
+    """
+    if row["reference"] is not None:
+        ended = {name: row[name] for name in ("task", "reference", "attempt")}
+        line = {**ended, "job_id": row["id"], "kind": ENDED}
+        keep(tx, row["namespace"], line, ENDED_LIFETIME)
+
+
+def find_ended(tx: Transaction, namespace: str, task: str, reference: str) -> Row | None:
+    """Job and attempt of a reference whose attempt is over."""
+    return tx.one(_FIND_ENDED, p_namespace=namespace, p_task=task, p_reference=reference)
 
 
 _this_one = sa.and_(k.namespace == p("namespace"), k.id == p("id"))

@@ -60,7 +60,7 @@ def tell(installation: Installation, claims: Claims, outcome: Outcome, by: str |
         RefusedError: It did not count; the answer says why.
     """
     try:
-        receipt = references.say(installation, claims.job_id, outcome, claims.attempt, by=by)
+        receipt = references.say(installation, claims.job_id, claims.attempt, outcome, by=by)
     except JobNotFoundError as exc:
         raise RefusedError(404, "not_found") from exc
     except StaleAttemptError as exc:
