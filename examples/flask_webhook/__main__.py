@@ -45,7 +45,7 @@ def run(stage: Stage, web_url: str) -> None:
     with staff:
         order = staff.post("/orders", json={"text": "A mug"}).raise_for_status().json()
         print("ordered: a mug")
-        link = stage.wait(read_link, "the mail")
+        link = str(stage.wait(read_link, "the mail"))
         print("the drawing service has called back, and alice has a mail")
         parked = stage.wait(lambda: staff.get("/parked").raise_for_status().json(), "the list")
     print("parked:", *(f"{job['labels']} {job['meta']}" for job in parked))

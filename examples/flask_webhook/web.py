@@ -31,7 +31,7 @@ def check_password() -> None:
     """The staff's own pages are for the staff; use your own login instead."""
     given = request.authorization.password if request.authorization else None
     expected = current_app.config["STAFF_PASSWORD"]
-    if not hmac.compare_digest((given or "").encode(), expected.encode()):
+    if not given or not hmac.compare_digest(given.encode(), expected.encode()):
         abort(Response("Who are you?", 401, {"WWW-Authenticate": 'Basic realm="staff"'}))
 
 
@@ -41,7 +41,8 @@ def create_order() -> ResponseReturnValue:
     match request.get_json():
         case {"text": str(text)}:
             return {"id": order(text).id}, 202
-    abort(422)
+        case _:
+            return {"error": "an object with a text, please"}, 422
 
 
 @staff.get("/parked")

@@ -67,7 +67,7 @@ def render_all(stage: Stage) -> None:
     for prompt, result in orders:
         page = Path(result.get())
         check(prompt in page.read_text("utf-8"), f"a page of {prompt}")
-        job = get_job(result.parent.parent, app=app)
+        job = get_job(str(result.as_list()[-1]), app=app)
         attempts = 2 if "unlucky" in prompt else 1
         check(job.attempt == attempts, f"{prompt} to be rendered {attempts} times")
         task = job.task.rpartition(".")[2]

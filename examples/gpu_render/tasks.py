@@ -28,13 +28,6 @@ from .replicate import Replicate, download, read_prediction
 
 log = logging.getLogger(__name__)
 
-#: Celery's own retries: a prediction that failed is a new attempt, with a new prediction.
-RETRIES: dict[str, Any] = {
-    "autoretry_for": (ExternalJobFailed,),
-    "max_retries": 3,
-    "retry_backoff": True,
-}
-
 
 # --- First version: we ask ------------------------------------------------------------------------
 
@@ -46,7 +39,10 @@ RETRIES: dict[str, Any] = {
     poll_interval=1,
     poll_backoff=1.5,
     poll_interval_max=60,
-    **RETRIES,
+    # Celery's own retries: one that failed is a new attempt, with a new prediction.
+    autoretry_for=(ExternalJobFailed,),
+    max_retries=3,
+    retry_backoff=True,
 )
 def render_polled(prompt: str) -> None:
     """Start a prediction. Its result, the picture's URL, comes from the poller."""
@@ -72,7 +68,14 @@ def ask_provider(jobs: Sequence[Job]) -> Iterator[tuple[Job, Succeeded | Failed 
 # --- The same, by a webhook -----------------------------------------------------------------------
 
 
-@app.task(base=ExternalTask, labels=("render",), timeout=3600, **RETRIES)
+@app.task(
+    base=ExternalTask,
+    labels=("render",),
+    timeout=3600,
+    autoretry_for=(ExternalJobFailed,),
+    max_retries=3,
+    retry_backoff=True,
+)
 def render_told(prompt: str) -> None:
     """Start a prediction. Its result comes to the receiver in web.py."""
     current_job.meta["prompt"] = prompt
@@ -90,7 +93,9 @@ def make_thumbnail(url: str) -> dict[str, str]:
     name = uuid4().hex
     picture, thumbnail = Path(f"{name}.svg"), Path(f"{name}-small.svg")
     picture.write_bytes(download(url))
-    thumbnail.write_text(picture.read_text("utf-8").replace("<svg ", '<svg width="64" ', 1), "utf-8")
+    thumbnail.write_text(
+        picture.read_text("utf-8").replace("<svg ", '<svg width="64" ', 1), "utf-8"
+    )
     return {"picture": str(picture), "thumbnail": str(thumbnail)}
 
 
@@ -107,5 +112,5 @@ def order(
     prompt: str, customer: str, render: ExternalTask[[str], str] = render_told
 ) -> AsyncResult[Any]:
     """Have a picture rendered and published."""
-    first = render.s(prompt).set(labels=[f"customer:{customer}"])
+    first = render.s(prompt).set(labels=[f"customer:{customer}"])  # type: ignore[call-arg]
     return chain(first, make_thumbnail.s(), publish.s(prompt)).apply_async()

@@ -76,8 +76,8 @@ def checkout_url(stage: Stage, result: AsyncResult[str]) -> str:
 
     from .celeryapp import app  # noqa: PLC0415
 
-    assert result.parent is not None  # noqa: S101 - it is a chain
-    payment = result.parent.id
+    # Celery's rule: a chain's result is its last step's, and the others stand behind it.
+    payment = str(result.as_list()[-1])
 
     def look() -> str | None:
         job = get_job(payment, app=app)

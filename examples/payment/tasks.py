@@ -36,11 +36,19 @@ def connect() -> stripe.StripeClient:
 def pay(order_id: str, cents: int) -> None:
     """Make a checkout session. The result, what was paid, comes to the receiver in web.py."""
     shop = os.environ["SHOP_URL"]
-    price = {"currency": "eur", "unit_amount": cents, "product_data": {"name": order_id}}
     session = connect().v1.checkout.sessions.create(
         {
             "mode": "payment",
-            "line_items": [{"price_data": price, "quantity": 1}],
+            "line_items": [
+                {
+                    "quantity": 1,
+                    "price_data": {
+                        "currency": "eur",
+                        "unit_amount": cents,
+                        "product_data": {"name": order_id},
+                    },
+                }
+            ],
             "success_url": f"{shop}/orders/{order_id}",
             "client_reference_id": order_id,
         },

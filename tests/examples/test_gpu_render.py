@@ -47,19 +47,19 @@ def kit(fake: FakeReplicate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_picture_is_asked_for_until_it_is_there(kit: Kit, fake: FakeReplicate) -> None:
-    result = order("a cat", "zoo", render_polled)
+    result = order("a <cat>", "zoo", render_polled)
     kit.drain()
     job = kit.assert_parked(render_polled, labels=["render", "customer:zoo"])
     kit.shift(LATER)
     assert [*list_jobs("PARKED", "render")] == [
-        "PARKED   render_polled  a cat            1  rendering"
+        "PARKED   render_polled  a <cat>          1  rendering"
     ]
     assert job.reference is not None
     fake.finish(job.reference)
     assert not result.ready()
     kit.shift(LATER)
     page = Path(result.get(timeout=1))
-    assert "<h1>a cat</h1>" in page.read_text("utf-8")
+    assert "<h1>a &lt;cat&gt;</h1>" in page.read_text("utf-8")
     picture = page.with_suffix(".svg").read_text("utf-8")
     assert job.reference in picture
     small = page.with_name(f"{page.stem}-small.svg").read_text("utf-8")
@@ -116,7 +116,7 @@ def test_after_four_failures_nothing_is_published(kit: Kit, tmp_path: Path) -> N
         kit.external.signal_failed(kit.assert_parked(render_told), "NSFW content detected")
         kit.drain()
     with pytest.raises(ExternalJobFailed, match="NSFW content detected"):
-        result.parent.parent.get(timeout=1)
+        result.get(timeout=1)
     assert [*tmp_path.iterdir()] == []
 
 
@@ -146,7 +146,7 @@ def test_nobody_else_completes_a_job(
 
 def test_nothing_is_fetched_from_elsewhere(fake: FakeReplicate) -> None:
     assert fake.predictions == {}
-    with pytest.raises(ValueError, match="not a file of the provider's: http://169.254.169.254/"):
+    with pytest.raises(ValueError, match="not a file of the provider's"):
         download("http://169.254.169.254/latest")
 
 
