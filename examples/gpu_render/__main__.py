@@ -72,7 +72,7 @@ def render_all(stage: Stage) -> None:
         check(job.attempt == attempts, f"{prompt} to be rendered {attempts} times")
         task = job.task.rpartition(".")[2]
         check(job.completed_by == BY[task], f"{task} to be completed by {BY[task]}")
-        print(f"published: {prompt}, {job.completed_by}, attempt {job.attempt}")
+        print(f"published: {prompt}, by {job.completed_by}, attempt {job.attempt}")
 
 
 if __name__ == "__main__":
