@@ -152,7 +152,7 @@ def test_what_counts_is_never_given_back(kit: Kit, fake: FakeStripe, client: Fla
         ("expired", "the customer did not pay"),
     ],
 )
-def test_without_a_payment_nothing_is_shipped_or_given_back(
+def test_without_a_payment_nothing_is_shipped(
     kind: str, reason: str, kit: Kit, fake: FakeStripe, client: FlaskClient
 ) -> None:
     result = buy("A hat", 4900)
@@ -162,12 +162,23 @@ def test_without_a_payment_nothing_is_shipped_or_given_back(
     kit.drain()
     with pytest.raises(ExternalJobFailed, match=reason):
         result.get(timeout=1)
-    late = buy("A mug", 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("expired", "unpaid"), ("completed", "no_payment_required")]
+)
+def test_without_a_payment_nothing_is_given_back(
+    kind: str, status: str, kit: Kit, fake: FakeStripe, client: FlaskClient
+) -> None:
+    buy("A hat", 4900)
     kit.drain()
     job = kit.expire(kit.assert_parked(pay))
-    assert tell(client, event_of(kind, fake.sessions[str(job.reference)])) == (200, "refused")
+    event = event_of(kind, fake.sessions[str(job.reference)], payment_status=status)
+    assert tell(client, event) == (200, "refused")
     kit.drain()
-    assert (fake.refunds, late.successful()) == ([], False)
+    # Nor would it be tried again later.
+    kit.shift(LATER)
+    assert fake.refunds_asked_for == 0
 
 
 def test_a_bank_may_be_slow(kit: Kit, fake: FakeStripe, client: FlaskClient) -> None:
@@ -184,7 +195,7 @@ def test_a_bank_may_be_slow(kit: Kit, fake: FakeStripe, client: FlaskClient) -> 
 
 
 def test_events_about_something_else(client: FlaskClient) -> None:
-    event = {"type": "customer.created", "data": {"object": {"id": "cus_1"}}}
+    event = {"type": "balance.available", "data": {"object": {"available": []}}}
     assert tell(client, event) == (200, "ignored")
 
 
