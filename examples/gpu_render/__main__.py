@@ -26,6 +26,7 @@ def main() -> int:
         os.environ.update(
             REPLICATE_API_URL=replicate_url,
             REPLICATE_FILES_URL=f"{replicate_url}/files",
+            REPLICATE_VERSION="the stand-in's",
             REPLICATE_API_TOKEN=secrets.token_urlsafe(),
             REPLICATE_WEBHOOK_SECRET=f"whsec_{secret}",
             EXTERNAL_BASE_URL=f"{web_url}/external",

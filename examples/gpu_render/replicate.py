@@ -18,7 +18,10 @@ FILES_URL = "REPLICATE_FILES_URL", "https://replicate.delivery"
 
 
 class Replicate:
-    """A connection to the API, a context manager; REPLICATE_API_TOKEN is the account's."""
+    """A connection to the API, a context manager.
+
+    REPLICATE_API_TOKEN is the account's, REPLICATE_VERSION the id of a model's version.
+    """
 
     def __init__(self) -> None:
         token = os.environ["REPLICATE_API_TOKEN"]
@@ -36,7 +39,8 @@ class Replicate:
 
     def create(self, prompt: str, *, webhook: str | None = None) -> str:
         """Start a prediction and return its id; ``webhook`` is called once it has ended."""
-        order: dict[str, Any] = {"version": "stability-ai/sdxl", "input": {"prompt": prompt}}
+        version = os.environ["REPLICATE_VERSION"]
+        order: dict[str, Any] = {"version": version, "input": {"prompt": prompt}}
         if webhook is not None:
             order |= {"webhook": webhook, "webhook_events_filter": ["completed"]}
         answer = self._api.post("/v1/predictions", json=order).raise_for_status()
@@ -53,7 +57,8 @@ def read_prediction(prediction: dict[str, Any]) -> Succeeded | Failed | Progress
     """What a prediction says, whether we have asked for it or were told."""
     match prediction["status"]:
         case "succeeded":
-            return Succeeded(prediction["output"][0])
+            output = prediction["output"]  # a list, of a model that can make several
+            return Succeeded(output[0] if isinstance(output, list) else output)
         case "failed" | "canceled":
             return Failed(prediction["error"] or prediction["status"])
         case "processing":

@@ -6,17 +6,18 @@ import base64
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from celery_external import ExternalJobFailed, ExternalJobTimedOut, Succeeded
+from celery_external import ExternalJobFailed, ExternalJobTimedOut, Failed, Progress, Succeeded
 from celery_external.testing import FakeProvider, Kit, in_memory
 from examples.gpu_render import fake_replicate, web
 from examples.gpu_render.celeryapp import app
 from examples.gpu_render.fake_replicate import FakeReplicate
 from examples.gpu_render.jobs import list_jobs
-from examples.gpu_render.replicate import download
+from examples.gpu_render.replicate import download, read_prediction
 from examples.gpu_render.tasks import order, render_polled, render_told
 from tests.examples.running import run_example, serve
 
@@ -33,6 +34,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeReplicate]:
         monkeypatch.setenv("REPLICATE_API_URL", url)
         monkeypatch.setenv("REPLICATE_FILES_URL", f"{url}/files")
         monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_test")
+        monkeypatch.setenv("REPLICATE_VERSION", "5c7d")
         monkeypatch.setenv("REPLICATE_WEBHOOK_SECRET", SECRET)
         yield made
 
@@ -142,6 +144,21 @@ def test_nobody_else_completes_a_job(
     answer = httpx.post(url, headers=headers, content=body)
     assert (answer.status_code, answer.json()) == (401, {"error": "signature"})
     kit.assert_parked(render_told)
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ({"status": "starting"}, None),
+        ({"status": "processing"}, Progress(message="rendering")),
+        ({"status": "succeeded", "output": ["1.svg", "2.svg"]}, Succeeded("1.svg")),
+        ({"status": "succeeded", "output": "1.svg"}, Succeeded("1.svg")),
+        ({"status": "failed", "error": "CUDA out of memory"}, Failed("CUDA out of memory")),
+        ({"status": "canceled", "error": None}, Failed("canceled")),
+    ],
+)
+def test_what_a_prediction_says(said: dict[str, Any], outcome: object) -> None:
+    assert read_prediction(said) == outcome
 
 
 def test_nothing_is_fetched_from_elsewhere(fake: FakeReplicate) -> None:
