@@ -45,6 +45,13 @@ class Stage:
             options = (f"--bind=fd://{number}", "--threads=4", "--no-control-socket")
             self._processes.start(name, "gunicorn", *options, wsgi, fds=[number])
 
+    def serve_asgi(self, name: str, asgi: str) -> None:
+        """Serve an ASGI app by uvicorn; its log of every URL would have the tokens."""
+        with self._sockets.pop(name) as listener:
+            number = listener.fileno()
+            options = (f"--fd={number}", "--no-access-log")
+            self._processes.start(name, "uvicorn", *options, asgi, fds=[number])
+
     def start_celery(self, app: str) -> None:
         """A worker with two places, and beat."""
         self._processes.start("beat", "celery", "-A", app, "beat", "-lINFO")
