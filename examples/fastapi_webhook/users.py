@@ -18,7 +18,7 @@ def caller(credentials: Credentials) -> str | None:
         return None
     given = credentials.credentials.encode()
     for pair in os.environ["API_KEYS"].split():
-        name, key = pair.split(":")
+        name, key = pair.split(":", 1)
         if compare_digest(given, key.encode()):
             return name
     raise _refusal()
