@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -45,8 +46,8 @@ class Processes:
             _kill_group(process)
             process.wait()
 
-    def start(self, name: str, module: str, *arguments: str) -> None:
-        """Run ``python -m module arguments`` in the working directory."""
+    def start(self, name: str, module: str, *arguments: str, fds: Sequence[int] = ()) -> None:
+        """Run ``python -m module arguments`` in the working directory; it also has these files."""
         root = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with self._log(name).open("wb") as log:
@@ -55,6 +56,7 @@ class Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+                pass_fds=fds,
                 start_new_session=True,  # a Ctrl-C is for us; we stop them in order
             )
 

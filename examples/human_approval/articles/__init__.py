@@ -1,0 +1,1 @@
+"""Articles, and the review that each of them goes through."""

@@ -1,0 +1,1 @@
+"""The examples, each by itself: its own tests, and one real run."""
