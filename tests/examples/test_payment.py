@@ -199,7 +199,9 @@ def test_events_about_something_else(client: FlaskClient) -> None:
     assert tell(client, event) == (200, "ignored")
 
 
-@pytest.mark.parametrize(("secret", "late"), [("whsec_other", 0), (SECRET, 600)])
+@pytest.mark.parametrize(
+    ("secret", "late"), [("whsec_other", 0), (SECRET, 600)], ids=["forged", "replayed"]
+)
 def test_nobody_else_pays(
     secret: str, late: float, kit: Kit, fake: FakeStripe, client: FlaskClient
 ) -> None:
