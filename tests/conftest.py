@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -69,10 +69,7 @@ def result_url(valkey: Valkey) -> str:
 def rabbitmq() -> Iterator[RabbitMQ]:
     """The RabbitMQ node of this run; without the system's package the test is skipped."""
     if RabbitMQ.find_scripts() is None:
-        reason = "rabbitmq-server is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{reason}, and CI must not skip")
-        pytest.skip(reason)
+        skip_without("rabbitmq-server")
     with closing(RabbitMQ()) as server:
         server.start()
         yield server
@@ -167,6 +164,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if report.failed:
         report.sections.extend(Process.report())
     return report
+
+
+def skip_without(package: str) -> NoReturn:
+    """Skip the test for want of a package of the system, which CI has to have."""
+    reason = f"{package} is not installed"
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}, and CI must not skip")
+    pytest.skip(reason)
 
 
 def upgrade(url: str) -> None:
