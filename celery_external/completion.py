@@ -10,7 +10,7 @@ from kombu.exceptions import ContentDisallowed, DecodeError
 
 from . import continuation, message, payload, signals, states
 from .continuation import Continued
-from .errors import ResultInvalidError
+from .errors import ResultInvalidError, UnserializableError
 from .job import Failed, Receipt, Succeeded
 from .naming import JobLike, check_attempt, check_note, is_external, known_id, require_row
 from .refusal import completed, refuse, refuse_stale
@@ -132,7 +132,7 @@ def _check_result(
     if not types:
         return outcome, attempt
     row = require_row(installation, place, job_id)
-    said = {"kind": states.SUCCEEDED, "reason": note}
+    said = _said(installation, outcome, note)
     refuse_stale(installation, place, row, said, attempt=attempt, by=by)
     try:
         return check_outcome(types, row, outcome), row["attempt"]
@@ -140,6 +140,14 @@ def _check_result(
         is_over = row["kind"] is not None
         problem = completed(installation, row, states.SUCCEEDED) if is_over else error
         refuse(installation, place, row, problem, said, by)
+
+
+def _said(installation: Installation, outcome: Succeeded | Failed, note: str | None) -> Row:
+    """What was said, for a refusal; without what the serializer does not take as it is."""
+    try:
+        return payload.encode_outcome(installation.app, outcome, note=note)
+    except UnserializableError:
+        return {"kind": states.SUCCEEDED, "reason": note}
 
 
 def hand_on(installation: Installation, place: Place, rows: list[Row]) -> list[Receipt]:

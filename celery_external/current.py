@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator, MutableMapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
@@ -12,11 +13,12 @@ from celery.local import Proxy
 from . import links, references, steering
 from .checks import check_json, check_meta_key, check_reference
 from .errors import JobAlreadyCompletedError, NoCurrentJobError, ReferenceTakenError
-from .store import deliveries
+from .store import deliveries, kept
 from .tokens import Action, Expires
 
 if TYPE_CHECKING:
     from .delivery import Delivery
+    from .store.database import Transaction
 
 
 class Meta(MutableMapping[str, Any]):
@@ -108,15 +110,25 @@ class CurrentJob:
         checked = check_reference(value)
         database = delivery.installation.database
         try:
-            with database.alone() as tx:
-                deliveries.save_reference(tx, delivery.row, delivery.claim, checked)
+            with database.transaction() as tx:
+                self._save_reference(tx, checked)
         except Exception as exc:
             if database.is_integrity_error(exc):
                 raise ReferenceTakenError(checked, delivery.task.name) from None
             raise
         delivery.row["reference"] = checked
         # The outside system may have been faster than this.
-        references.claim(delivery.installation, delivery.task.name, checked)
+        claim = functools.partial(references.claim, delivery.installation, delivery.task.name)
+        database.after_commit([], lambda _: claim(checked))
+
+    def _save_reference(self, tx: Transaction, reference: str) -> None:
+        delivery = self._delivery
+        before = delivery.row["reference"]
+        if not deliveries.save_reference(tx, delivery.row, delivery.claim, reference):
+            # Another delivery carries on. What comes by this reference is for this attempt still.
+            kept.keep_ended(tx, delivery.row, reference)
+        elif before != reference:
+            kept.keep_ended(tx, delivery.row, before)
 
     def token(self, action: Action, *, expires: Expires = None) -> str:
         """A signed token for this attempt; see :meth:`External.token`."""

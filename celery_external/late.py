@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery import current_app, shared_task
+from kombu.exceptions import OperationalError
 
 from . import message, payload, states
 from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
@@ -15,77 +16,97 @@ from .store import kept, read
 from .view import job_from
 
 if TYPE_CHECKING:
-    from celery import Celery
-
     from .installation import Installation
     from .store.database import Row, Transaction
 
 logger = logging.getLogger("celery_external")
 
 TASK_NAME = "celery_external.late_signal"
+#: The lines of a history that say of an attempt that it is over.
+_ENDS = {"retried", "replaced", "continued", "rerun"}
 
 
-def is_to_be_told(app: Celery, row: Row, error: ExternalError, said: Row) -> bool:
-    """Whether what was refused is an outcome that came too late, and the task may mind.
-
-    A process that does not know the task leaves that to a worker.
-    """
+def is_late(error: ExternalError, said: Row) -> bool:
+    """Whether what was refused is an outcome, and was refused because it came too late."""
     is_outcome = said["kind"] in {states.SUCCEEDED, states.FAILED} and "outcome" in said
-    is_late = isinstance(error, (JobAlreadyCompletedError, StaleAttemptError))
-    task = app.tasks.get(row["task"])
-    return is_outcome and is_late and getattr(task, "minds_late_signals", task is None)
+    return is_outcome and isinstance(error, (JobAlreadyCompletedError, StaleAttemptError))
 
 
-def keep(installation: Installation, tx: Transaction, row: Row, said: Row, by: str | None) -> int:
-    """Keep it until a worker has told the task of it; returns its number, to be sent."""
-    signal = {**said, "task": row["task"], "job_id": row["id"], "attempt": row["attempt"], "by": by}
+def keep(  # noqa: PLR0917
+    installation: Installation, tx: Transaction, row: Row, attempt: int, said: Row, by: str | None
+) -> int | None:
+    """Keep it until a worker has told the attempt's task of it; returns its number, to be sent.
+
+    None: the task does not mind. A process that does not know it leaves that to a worker.
+    """
+    whose = _attempt(tx, row, attempt)
+    task = installation.app.tasks.get(whose["task"])
+    if not getattr(task, "minds_late_signals", task is None):
+        return None
     grace = installation.settings.resume_grace
-    return kept.keep(tx, installation.namespace, signal, grace)
+    return kept.keep(tx, installation.namespace, {**said, **whose, "by": by}, grace)
 
 
-def send(installation: Installation, number: int, rows: Sequence[Row]) -> None:
-    """Have a worker of the job's queue look at it; if the broker is away, the sweep does so."""
+def _attempt(tx: Transaction, row: Row, attempt: int) -> Row:
+    """Task and reference of an attempt, which may be over: a replacement is another task."""
+    found: Row = row
+    if attempt != row["attempt"]:
+        lines = read.get_history(tx, row["namespace"], row["id"])
+        ended = (line["details"] for line in lines if line["event"] in _ENDS)
+        found = next((one for one in ended if one and one["attempt"] == attempt), row)
+    return {"job_id": row["id"], "attempt": attempt, "task": found["task"],
+            "reference": found["reference"] if found["attempt"] == attempt else None}  # fmt: skip
+
+
+def send(installation: Installation, number: int, row: Row, sends: int = 0) -> bool:
+    """Have a worker of the job's queue look at it; False: the broker is away, the sweep does so."""
     app = installation.app
-    for row in rows:
-        try:
-            app.send_task(
-                TASK_NAME,
-                (number,),
-                ignore_result=True,
-                add_to_parent=False,
-                retry=True,
-                retry_policy=message.SEND_POLICY,
-                **message.route_of(app, row),
-            )
-        except Exception:
-            logger.warning("Job %s: the sweep tells of its late signal", row["id"], exc_info=True)
+    try:
+        app.send_task(
+            TASK_NAME,
+            (number, sends),
+            ignore_result=True,
+            add_to_parent=False,
+            retry=True,
+            retry_policy=message.SEND_POLICY,
+            **message.route_of(app, row),
+        )
+    except (OperationalError, OSError) as exc:
+        logger.warning("Job %s: the sweep tells of its late signal: %r", row["id"], exc)
+        return False
+    except Exception:
+        logger.exception("Job %s: its late signal cannot be told of", row["id"])
+    return True
 
 
 @shared_task(name=TASK_NAME, ignore_result=True)
-def tell_task(number: int) -> None:
+def tell_task(number: int, sends: int) -> None:
     """What a worker runs."""
-    tell(installation_of(current_app), number)
+    tell(installation_of(current_app), number, sends)
 
 
-def tell(installation: Installation, number: int) -> None:
+def tell(installation: Installation, number: int, sends: int) -> None:
     """Call the ``on_late_signal`` of a job's task."""
+    app, namespace = installation.app, installation.namespace
     with installation.database.alone() as tx:
-        late = kept.claim(tx, installation.namespace, number, installation.settings.lease)
-        row = late and read.get(tx, installation.namespace, late["job_id"])
+        late = kept.claim(tx, namespace, number, sends, installation.settings.lease)
+        row = late and read.get(tx, namespace, late["job_id"])
     if late is None or row is None:
         return
-    task: Any = installation.app.tasks.get(late["task"])
+    task: Any = app.tasks.get(late["task"])
     if task is None:
         logger.error(
             "Job %s: a late signal for %s cannot be told: this worker does not know the task",
             row["id"], late["task"],
         )  # fmt: skip
         return
-    job, outcome = job_from(installation.app, row), payload.decode_outcome(installation.app, late)
+    # As it stands, but of the attempt that the outcome was for.
+    whose = {name: late[name] for name in ("task", "attempt", "reference")}
+    job = dataclasses.replace(job_from(app, row), **whose)
     try:
-        task.on_late_signal(job, outcome)
+        task.on_late_signal(job, payload.decode_outcome(app, late))
     except Exception:
         logger.exception("on_late_signal of job %s raised; it is called again later", job.id)
         return
     with installation.database.alone() as tx:
-        kept.drop(tx, installation.namespace, number)
+        kept.drop(tx, namespace, number)

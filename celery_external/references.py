@@ -6,10 +6,10 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from . import completion, late, payload, steering
+from . import completion, late, payload, states, steering
 from .checks import check_reference, check_text
 from .delivery import wait_before_repeat
-from .errors import ExternalError, OptionError
+from .errors import DatabaseUnavailableError, ExternalError, OptionError
 from .job import Failed, Progress, Receipt, Succeeded
 from .naming import check_note
 from .store import kept, read
@@ -17,7 +17,7 @@ from .store.place import within
 
 if TYPE_CHECKING:
     from .installation import Installation
-    from .store.database import Row
+    from .store.database import Row, Transaction
     from .store.place import Place
 
 logger = logging.getLogger("celery_external")
@@ -53,7 +53,8 @@ def signal(
     task, reference = check_text("task", task), check_reference(reference)
     encoded = {**_encode(installation, outcome, reason), "by": check_note("by", by)}
     place = installation.place(using)
-    named = _find(installation, place, task, reference)
+    with place.alone() as tx:
+        named = _find(installation, tx, task, reference)
     if named is not None:
         return say(installation, *named, outcome, by=by, reason=reason, using=place)
     waiting = {**encoded, "task": task, "reference": reference}
@@ -67,16 +68,24 @@ def signal(
 
 
 def _find(
-    installation: Installation, place: Place, task: str, reference: str
+    installation: Installation, tx: Transaction, task: str, reference: str
 ) -> tuple[str, int] | None:
     """The job and the attempt that carry a reference, or did while that attempt was on."""
-    with place.alone() as tx:
-        row = kept.find_job(tx, installation.namespace, task, reference)
-        if row is not None:
-            return row["id"], row["attempt"]
-        ended = kept.find_ended(tx, installation.namespace, task, reference)
-        is_there = ended and read.get(tx, installation.namespace, ended["job_id"])
-    return (ended["job_id"], ended["attempt"]) if ended and is_there else None
+    namespace = installation.namespace
+    row = read.get_by_reference(tx, namespace, task, reference)
+    if row is not None:
+        return row["id"], row["attempt"]
+    ended = kept.find_ended(tx, namespace, task, reference)
+    row = read.get(tx, namespace, ended["job_id"]) if ended else None
+    if ended is None or row is None or _may_take(row, ended["attempt"]):
+        return None
+    return row["id"], ended["attempt"]
+
+
+def _may_take(row: Row, ended: int) -> bool:
+    """Whether the attempt that is on may be given the reference of the one before yet."""
+    is_on = row["kind"] is None and row["state"] != states.PARKED and row["reference"] is None
+    return is_on and row["attempt"] != ended
 
 
 def say(
@@ -102,32 +111,34 @@ def say(
 
 
 def claim(installation: Installation, task: str, reference: str) -> None:
-    """Have what was said by a reference count for the job that now carries it."""
-    database = installation.database
-    with database.alone() as tx:
-        row = kept.find_job(tx, installation.namespace, task, reference)
-    if row is None:
-        return
+    """Have what was said by a reference count for the attempt that carries it, or did."""
     try:
-        with within(database) as place:
+        with within(installation.database) as place:
             with place.alone() as tx:
+                named = _find(installation, tx, task, reference)
+                if named is None:
+                    return
                 signals = kept.take_all(tx, installation.namespace, task, reference)
             for waiting in signals:
-                _apply(installation, place, row, waiting)
+                _apply(installation, place, *named, waiting)
     except Exception:
-        logger.exception("Job %s: the sweep looks again at what its reference was told", row["id"])
+        logger.exception("The sweep looks again at what %r of %s was told", reference, task)
 
 
-def _apply(installation: Installation, place: Place, row: Row, waiting: Row) -> None:
-    logger.info("Job %s[%s]: a signal was here before its reference", row["task"], row["id"])
+def _apply(
+    installation: Installation, place: Place, job_id: str, attempt: int, waiting: Row
+) -> None:
+    logger.info("Job %s[%s]: a signal was here before its reference", waiting["task"], job_id)
     try:
         say(
-            installation, row["id"], row["attempt"], _decode(installation, waiting),
+            installation, job_id, attempt, _decode(installation, waiting),
             by=waiting["by"], reason=waiting["reason"], using=place,
         )  # fmt: skip
+    except DatabaseUnavailableError:
+        raise
     except ExternalError as exc:
         # Refused, which is in the history.
-        logger.warning("Job %s: a signal by its reference does not count: %s", row["id"], exc)
+        logger.warning("Job %s: a signal by its reference does not count: %s", job_id, exc)
 
 
 def _encode(
@@ -152,6 +163,12 @@ def _decode(installation: Installation, waiting: Row) -> Succeeded | Failed | Pr
 
 def sweep_kept(installation: Installation) -> None:
     """Look again at signals that wait: for a reference, or to be told to a task."""
+    while _sweep_batch(installation):
+        pass
+
+
+def _sweep_batch(installation: Installation) -> bool:
+    """Whether there are more that are due."""
     database, namespace = installation.database, installation.namespace
     with database.transaction() as tx:
         due = kept.lock_due(tx, namespace, LIFETIME, BATCH)
@@ -167,13 +184,17 @@ def sweep_kept(installation: Installation) -> None:
                 grace = installation.settings.resume_grace
                 wait = wait_before_repeat(grace, waiting["sends"] + 1)
                 kept.put_off(tx, namespace, waiting["id"], wait)
+    can_send = True
     for waiting in due:
         if _is_over(waiting, jobs):
             _log_end(waiting)
         elif waiting["job_id"] is None:
             claim(installation, waiting["task"], waiting["reference"])
-        else:
-            late.send(installation, waiting["id"], [cast("Row", jobs[waiting["id"]])])
+        elif can_send:
+            # With the broker away the others would fare no better.
+            row = cast("Row", jobs[waiting["id"]])
+            can_send = late.send(installation, waiting["id"], row, waiting["sends"] + 1)
+    return len(due) == BATCH and can_send
 
 
 def _is_over(waiting: Row, jobs: dict[int, Row | None]) -> bool:

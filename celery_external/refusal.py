@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -39,22 +38,28 @@ def refuse(  # noqa: PLR0917
     by: str | None,
 ) -> NoReturn:
     """A refused word is not lost: it stands in the history and in the log."""
-    number: int | None = None
+    app, kept = installation.app, None
+    # What names an attempt that is over is noted of that one.
+    attempt = error.attempt if isinstance(error, StaleAttemptError) else row["attempt"]
     with place.transaction() as tx:
         noted.note(
             tx,
-            row,
+            {**row, "attempt": attempt},
             "refused",
             by=by,
             reason=encoded.get("reason"),
             details={"kind": encoded["kind"], "error": payload.as_text(error)},
         )
-        if late.is_to_be_told(installation.app, row, error, encoded):
-            number = late.keep(installation, tx, row, encoded, by)
-    if number is not None:
-        place.after_commit([row], functools.partial(late.send, installation, number))
+        if late.is_late(error, encoded):
+            kept = late.keep(installation, tx, row, attempt, encoded, by)
     logger.warning("Refused: %s", error)
-    signals.signal_refused.send(installation.app, job=job_from(installation.app, row), error=error)
+
+    def tell(_committed: list[Row]) -> None:
+        if kept is not None:
+            late.send(installation, kept, row)
+        signals.signal_refused.send(app, job=job_from(app, row), error=error)
+
+    place.after_commit([row], tell)
     raise error
 
 

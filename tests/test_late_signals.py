@@ -11,12 +11,15 @@ import sqlalchemy as sa
 from celery import Celery
 
 from celery_external import (
+    ExternalTask,
     Failed,
+    Job,
     JobAlreadyCompletedError,
     StaleAttemptError,
     get_external,
     late,
     payload,
+    signals,
     states,
 )
 from celery_external.installation import installation_of
@@ -59,7 +62,7 @@ def test_a_payment_after_the_timeout(outside: System, task: str) -> None:
     assert job.kind == states.TIMED_OUT
     with pytest.raises(JobAlreadyCompletedError):
         outside.external.signal_succeeded(job, {"paid": 5}, by="bank")
-    wait_for_refund(outside, job.id, "1 timed_out Succeeded(result={'paid': 5})")
+    wait_for_refund(outside, job.id, f"1 late-{task} timed_out Succeeded(result={{'paid': 5}})")
     assert [line.event for line in outside.get(job.id).history] == ["timed_out", "refused"]
 
 
@@ -69,7 +72,7 @@ def test_a_payment_for_an_attempt_that_is_over(outside: System) -> None:
     outside.wait_attempt(job, 2)
     with pytest.raises(StaleAttemptError):
         outside.external.signal_failed(job, LookupError("no account"), attempt=1)
-    wait_for_refund(outside, job.id, "2 None Failed(reason=LookupError('no account'))")
+    wait_for_refund(outside, job.id, "1 stale None Failed(reason=LookupError('no account'))")
     outside.external.signal_succeeded(job)
     outside.wait_settled(job)
 
@@ -79,7 +82,7 @@ def test_by_a_reference_that_is_a_job_s_no_more(outside: System) -> None:
     outside.external.cancel_job(job)
     with pytest.raises(JobAlreadyCompletedError):
         outside.module.pay.signal_succeeded(reference="called-off", result=1)
-    wait_for_refund(outside, job.id, "1 cancelled Succeeded(result=1)")
+    wait_for_refund(outside, job.id, "1 called-off cancelled Succeeded(result=1)")
     outside.wait_settled(job)
 
 
@@ -89,7 +92,7 @@ def test_a_hook_that_raises_is_called_again(outside: System) -> None:
     outside.write("fail-refund")
     with pytest.raises(JobAlreadyCompletedError):
         outside.external.signal_failed(job, "no")
-    wait_for_refund(outside, job.id, *["1 succeeded Failed(reason='no')"] * 2)
+    wait_for_refund(outside, job.id, *["1 again succeeded Failed(reason='no')"] * 2)
     outside.wait_settled(job)
 
 
@@ -105,7 +108,7 @@ def test_said_where_the_task_is_not_known(outside: System, broker: str) -> None:
         web.conf.external_resume_grace = 0.5
         with pytest.raises(JobAlreadyCompletedError):
             get_external(web).signal_failed(job.id, "no")
-        wait_for_refund(outside, job.id, "1 succeeded Failed(reason='no')")
+        wait_for_refund(outside, job.id, f"1 from {broker} succeeded Failed(reason='no')")
         installation_of(web).database.dispose()
 
 
@@ -146,6 +149,12 @@ def test_what_is_no_outcome_or_counts(rows: Rows) -> None:
 def test_a_transaction_that_is_rolled_back_leaves_nothing(rows: Rows) -> None:
     mind(rows)
     job_id = rows.settled()
+    heard: list[object] = []
+
+    def hear(job: object, **_kwargs: object) -> None:
+        heard.append(job)
+
+    signals.signal_refused.connect(hear, sender=rows.app)
     with rows.database.engine.connect().execution_options(
         isolation_level="SERIALIZABLE"
     ) as connection:
@@ -154,6 +163,7 @@ def test_a_transaction_that_is_rolled_back_leaves_nothing(rows: Rows) -> None:
         connection.rollback()
     assert count_kept(rows.database, job_id) == 0
     assert rows.events(job_id) == ["succeeded"]
+    assert heard == []
 
 
 def test_of_a_job_that_is_gone(rows: Rows, caplog: pytest.LogCaptureFixture) -> None:
@@ -171,11 +181,58 @@ def test_a_worker_that_does_not_know_the_task(rows: Rows, caplog: pytest.LogCapt
     said = payload.encode_outcome(rows.app, Failed("no"))
     with rows.database.alone() as tx:
         row = {**rows.get(job_id), "task": "gone.away"}
-        number = late.keep(rows.installation, tx, row, said, by=None)
-    late.tell(rows.installation, number)
+        number = late.keep(rows.installation, tx, row, 1, said, by=None)
+    assert number is not None
+    late.tell(rows.installation, number, 0)
     message = caplog.messages[-1]
     assert message == (
         f"Job {job_id}: a late signal for gone.away cannot be told: this worker does not know "
         "the task"
     )
     assert count_kept(rows.database, job_id) == 1
+
+
+def test_a_message_that_is_there_twice_counts_once(rows: Rows) -> None:
+    told: list[int] = []
+
+    @rows.task.late_signal  # type: ignore[untyped-decorator]
+    def raise_it(job: Job, outcome: object) -> None:  # noqa: ARG001
+        told.append(job.attempt)
+        raise LookupError
+
+    job_id = rows.settled()
+    with rows.database.alone() as tx:
+        said = payload.encode_outcome(rows.app, Failed("no"))
+        number = late.keep(rows.installation, tx, rows.get(job_id), 1, said, by=None)
+    assert number is not None
+    for _ in range(3):
+        late.tell(rows.installation, number, 0)
+    assert told == [1]
+    late.tell(rows.installation, number, 1)
+    assert told == [1, 1]
+
+
+def test_where_another_task_says_what_its_results_are(rows: Rows) -> None:
+    make: Any = rows.app.task(
+        base=ExternalTask, name="rows.typed", shared=False, lazy=False, result_type=int
+    )
+    make(ask)
+    mind(rows)
+    job_id = rows.started()
+    assert rows.begin_next_attempt(rows.get(job_id), states.RETRY)
+    with pytest.raises(StaleAttemptError):
+        rows.external.signal_succeeded(job_id, 1, attempt=1)
+    assert count_kept(rows.database, job_id) == 1
+
+
+def test_the_attempt_s_own_task_is_told(rows: Rows) -> None:
+    """It was replaced by a step of another task, which does not mind."""
+    mind(rows)
+    job_id = rows.started()
+    assert rows.begin_next_attempt(rows.get(job_id))
+    rows.write(job_id, task="another.task")
+    with pytest.raises(StaleAttemptError):
+        rows.external.signal_succeeded(job_id, 1, attempt=1)
+    with rows.database.engine.connect() as connection:
+        row = connection.execute(sa.select(kept_signal)).mappings().one()
+    assert (row["task"], row["attempt"]) == (rows.task.name, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from celery_external import (
     references,
     states,
 )
+from celery_external.current import CurrentJob
 from celery_external.schema import kept_signal
 from celery_external.store import attempts, deliveries, kept
 from celery_external.tokens import verify
@@ -39,19 +41,22 @@ def count_kept(rows: Rows) -> int:
         return connection.execute(sa.select(sa.func.count()).select_from(kept_signal)).scalar_one()
 
 
-def refer(rows: Rows, job_id: str, reference: str) -> None:
-    """What ``job.reference = ...`` does in a trigger."""
-    with rows.database.alone() as tx:
-        assert deliveries.save_reference(tx, rows.get(job_id), CLAIM, reference)
-    references.claim(rows.installation, rows.task.name, reference)
+def refer(rows: Rows, job_id: str, reference: str, **as_seen: Any) -> None:
+    """Set the reference in a trigger, which sees the row with ``as_seen``."""
+    row = {**rows.get(job_id), **as_seen}
+    delivery: Any = SimpleNamespace(
+        installation=rows.installation, task=rows.task, row=row, claim=CLAIM
+    )
+    CurrentJob(delivery).reference = reference
 
 
-def age(rows: Rows, *, at: float = 0, wake_at: float = -1) -> None:
+def age(rows: Rows, *, at: float = 0, wake_at: float = -1, is_ended: bool = False) -> None:
     """As if the kept signals had waited for a while."""
     values = {"at": at, "wake_at": wake_at}
     moved = {name: sa.text(_from_now(rows, seconds)) for name, seconds in values.items()}
     with rows.database.engine.connect() as connection:
-        connection.execute(sa.update(kept_signal).values(**moved))
+        which = (kept_signal.c.kind == kept.ENDED) == is_ended
+        connection.execute(sa.update(kept_signal).where(which).values(**moved))
 
 
 def _from_now(rows: Rows, seconds: float) -> str:
@@ -124,10 +129,60 @@ def test_the_reference_of_an_attempt_that_is_over_is_still_that_attempts(
 
 def test_a_reference_that_the_next_attempt_has_again_is_its(rows: Rows) -> None:
     job_id = rows.started()
+    refer(rows, job_id, "r-1")
+    assert rows.begin_next_attempt(rows.get(job_id), states.RETRY)
+    # As with an idempotency key: the next trigger may come to the same work.
+    assert rows.task.signal_succeeded(reference="r-1", result=2) == KEPT
+    assert rows.take(job_id)
+    refer(rows, job_id, "r-1")
+    job = rows.external.get_job(job_id)
+    assert (job.attempt, job.result) == (2, 2)
+    assert rows.task.signal_succeeded(reference="r-1", result=2).status == "duplicate"
+
+
+def test_a_reference_that_the_next_attempt_does_not_have_is_stale(rows: Rows) -> None:
+    job_id = rows.started()
+    refer(rows, job_id, "r-1")
+    assert rows.begin_next_attempt(rows.get(job_id), states.RETRY)
+    assert rows.task.signal_succeeded(reference="r-1", result=2) == KEPT
+    assert rows.take(job_id)
     refer(rows, job_id, "r-2")
-    begin_again(rows, job_id, "retry")
-    receipt = rows.task.signal_succeeded(reference="r-2", result=2)
-    assert (receipt.job_id, receipt.attempt) == (job_id, 2)
+    age(rows)
+    rows.external.sweep()
+    job = rows.external.get_job(job_id)
+    assert (job.is_open, job.history[-1].event, job.history[-1].attempt) == (True, "refused", 1)
+    assert rows.task.signal_succeeded(reference="r-2", result=2).attempt == 2
+
+
+def test_a_trigger_that_has_begun_the_work_twice(rows: Rows) -> None:
+    job_id = rows.started()
+    refer(rows, job_id, "r-1")
+    refer(rows, job_id, "r-2")
+    receipt = rows.task.signal_succeeded(reference="r-1", result=1)
+    assert (receipt.job_id, receipt.attempt, receipt.status) == (job_id, 1, "applied")
+    with pytest.raises(JobAlreadyCompletedError):
+        rows.task.signal_succeeded(reference="r-2", result=2)
+
+
+def test_a_trigger_that_was_lost_and_goes_on(rows: Rows) -> None:
+    job_id = rows.started()
+    lost = rows.get(job_id)
+    assert rows.begin_next_attempt(lost, states.RETRY)
+    assert rows.take(job_id)
+    refer(rows, job_id, "r-2")
+    refer(rows, job_id, "r-1", attempt=1)
+    with pytest.raises(StaleAttemptError):
+        rows.task.signal_succeeded(reference="r-1")
+    assert rows.external.get_job(job_id).reference == "r-2"
+
+
+def test_a_sweep_looks_at_all_that_is_due(rows: Rows) -> None:
+    for number in range(references.BATCH + 1):
+        rows.task.signal_succeeded(reference=f"r-{number}")
+    age(rows)
+    rows.external.sweep()
+    with rows.database.engine.connect() as connection:
+        assert connection.scalars(sa.select(kept_signal.c.sends).distinct()).all() == [1]
 
 
 def test_a_reference_of_an_attempt_that_is_over_is_forgotten_after_a_month(rows: Rows) -> None:
@@ -139,7 +194,7 @@ def test_a_reference_of_an_attempt_that_is_over_is_forgotten_after_a_month(rows:
     assert (row["wake_at"] - row["at"]).total_seconds() == pytest.approx(30 * 86400, abs=1)
     rows.external.sweep()
     assert count_kept(rows) == 1
-    age(rows)
+    age(rows, is_ended=True)
     rows.external.sweep()
     assert count_kept(rows) == 0
     assert rows.task.signal_succeeded(reference="r-1") == KEPT

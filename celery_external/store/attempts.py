@@ -199,10 +199,10 @@ def begin_next_attempt(
         expires_at=expires_at,
         **{name: start[name] for name in _COLUMNS_OF_START},
         note_event=event,
-        note_details=_times(row) if row else None,
+        note_details=_ended(ended) if ended else None,
     )
     if fresh is not None and ended is not None:
-        kept.keep_ended(tx, ended)
+        kept.keep_ended(tx, ended, ended["reference"])
     return fresh
 
 
@@ -247,17 +247,17 @@ def rerun(
         note_event="rerun",
         note_by=by,
         note_reason=reason,
-        note_details=_times(row),
+        note_details=_ended(row),
     )
     if fresh is not None:
-        kept.keep_ended(tx, row)
+        kept.keep_ended(tx, row, row["reference"])
     return fresh
 
 
-def _times(row: Row) -> dict[str, Any]:
+def _ended(row: Row) -> dict[str, Any]:
     """What the history keeps of an attempt that is over."""
-    ended = {
+    times = {
         name: row[name].isoformat() if row[name] else None
         for name in ("started_at", "parked_at", "completed_at")
     }
-    return {"attempt": row["attempt"], "reference": row["reference"], **ended}
+    return {**{name: row[name] for name in ("attempt", "task", "reference")}, **times}

@@ -7,14 +7,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from celery_external.schema import job, kept_signal
+from celery_external.schema import kept_signal
 
 from .database import Row, Statement, Transaction
 from .noted import after, p, params
 from .sql import now, seconds_from_now
 
 k = kept_signal.c
-#: The kind of a line that is no signal: an attempt with this reference is over.
+#: The kind of a line that is no signal: it says whose reference this was.
 ENDED = "ended"
 #: Seconds for which that is known: a month.
 ENDED_LIFETIME = 30 * 86400.0
@@ -44,20 +44,6 @@ def keep(tx: Transaction, namespace: str, signal: Mapping[str, Any], wake_in: fl
     return number
 
 
-_FIND_JOB = Statement(
-    lambda _: sa.select(job).where(
-        job.c.namespace == p("namespace"),
-        job.c.task == p("task"),
-        job.c.reference == p("reference"),
-    )
-)
-
-
-def find_job(tx: Transaction, namespace: str, task: str, reference: str) -> Row | None:
-    """The row of the job that carries a reference."""
-    return tx.one(_FIND_JOB, p_namespace=namespace, p_task=task, p_reference=reference)
-
-
 _by_reference = sa.and_(
     k.namespace == p("namespace"), k.task == p("task"), k.reference == p("reference")
 )
@@ -82,31 +68,39 @@ _FIND_ENDED = Statement(
 )
 
 
-def keep_ended(tx: Transaction, row: Row) -> None:
-    """The attempt that ``row`` shows is over, and another begins: remember whose reference it was.
+def keep_ended(tx: Transaction, row: Row, reference: str | None) -> None:
+    """Remember a reference of the attempt that ``row`` shows; its job does not carry it any more.
 
     What is said by it later is for that attempt, and no other.
     """
-    if row["reference"] is not None:
-        ended = {name: row[name] for name in ("task", "reference", "attempt")}
-        line = {**ended, "job_id": row["id"], "kind": ENDED}
+    if reference is not None:
+        line = {"task": row["task"], "reference": reference, "job_id": row["id"],
+                "attempt": row["attempt"], "kind": ENDED}  # fmt: skip
         keep(tx, row["namespace"], line, ENDED_LIFETIME)
 
 
 def find_ended(tx: Transaction, namespace: str, task: str, reference: str) -> Row | None:
-    """Job and attempt of a reference whose attempt is over."""
+    """Job and attempt of a reference that the job does not carry any more."""
     return tx.one(_FIND_ENDED, p_namespace=namespace, p_task=task, p_reference=reference)
 
 
 _this_one = sa.and_(k.namespace == p("namespace"), k.id == p("id"))
 _CLAIM = Statement(
-    lambda _: sa.update(kept_signal).where(_this_one).values(wake_at=after("wake_in")).returning(*k)
+    lambda _: (
+        sa.update(kept_signal)
+        .where(_this_one, k.sends == p("sends"))
+        .values(sends=k.sends + 1, wake_at=after("wake_in"))
+        .returning(*k)
+    )
 )
 
 
-def claim(tx: Transaction, namespace: str, number: int, wake_in: float) -> Row | None:
-    """One signal, which the sweep leaves alone for so many seconds."""
-    return tx.one(_CLAIM, p_namespace=namespace, p_id=number, p_wake_in=wake_in)
+def claim(tx: Transaction, namespace: str, number: int, sends: int, wake_in: float) -> Row | None:
+    """One signal, for whoever has the message that was sent last, and for nobody a second time.
+
+    The sweep leaves it alone for so many seconds.
+    """
+    return tx.one(_CLAIM, p_namespace=namespace, p_id=number, p_sends=sends, p_wake_in=wake_in)
 
 
 _DROP = Statement(lambda _: sa.delete(kept_signal).where(_this_one))

@@ -34,6 +34,18 @@ def get_history(tx: Transaction, namespace: str, job_id: str) -> list[Row]:
     return tx.all(_HISTORY, p_namespace=namespace, p_id=job_id)
 
 
+_BY_REFERENCE = Statement(
+    lambda _: sa.select(job).where(
+        c.namespace == p("namespace"), c.task == p("task"), c.reference == p("reference")
+    )
+)
+
+
+def get_by_reference(tx: Transaction, namespace: str, task: str, reference: str) -> Row | None:
+    """The row of the task's job that carries a reference."""
+    return tx.one(_BY_REFERENCE, p_namespace=namespace, p_task=task, p_reference=reference)
+
+
 # --- Locks ---
 
 

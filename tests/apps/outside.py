@@ -37,10 +37,16 @@ def pay(reference: str) -> None:
     current_job.reference = reference
 
 
+def note_refund(job: Job, outcome: Succeeded | Failed) -> None:
+    """Say for which attempt's reference."""
+    said = (job.id, job.attempt, job.reference, job.kind, repr(outcome))
+    scratch.write_line("refunds", " ".join(map(str, said)))
+
+
 @pay.late_signal  # type: ignore[untyped-decorator]
 def refund(job: Job, outcome: Succeeded | Failed) -> None:
     """Fail for the first time, or wait, where the test wants it."""
-    scratch.write_line("refunds", f"{job.id} {job.attempt} {job.kind} {outcome!r}")
+    note_refund(job, outcome)
     wait_for(lambda: not (scratch.path / "hang-refund").exists(), what="hang-refund to go")
     if (scratch.path / "fail-refund").exists():
         (scratch.path / "fail-refund").unlink()
@@ -58,7 +64,7 @@ class PayByClass(ExternalTask):
 
     def on_late_signal(self, job: Job, outcome: Succeeded | Failed) -> None:
         """Note it."""
-        scratch.write_line("refunds", f"{job.id} {job.attempt} {job.kind} {outcome!r}")
+        note_refund(job, outcome)
 
 
 pay_by_class = app.register_task(PayByClass())
