@@ -88,9 +88,9 @@ class Hooks:
         """Called on a worker when an outcome came too late to count, to make up for it.
 
         A payment after the timeout is to be refunded. ``job`` is as it stands, with the outcome
-        that counts; ``outcome`` is what was refused. It is called at least once: an error is
-        logged, and it is called again later. By default: the function given to
-        :meth:`late_signal`, or nothing.
+        that counts, but its attempt and reference are those that ``outcome``, which was refused,
+        was for. It is called at least once: an error is logged, and it is called again later. By
+        default: the function given to :meth:`late_signal`, or nothing.
         """
         if self._late_signal_hook is not None:
             self._late_signal_hook(job, outcome)
