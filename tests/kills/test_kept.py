@@ -85,5 +85,5 @@ def test_a_worker_is_killed_as_it_tells_of_a_late_signal(outside_own: System) ->
     assert count_kept(system) == 1
     with sweeping_worker(system):
         wait_for(lambda: count_kept(system) == 0, what="the signal to be told of")
-    said = f"{job.id} 1 succeeded Failed(reason='no')"
+    said = f"{job.id} 1 r-1 succeeded Failed(reason='no')"
     assert system.lines("refunds") == [said, said]
