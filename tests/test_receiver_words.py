@@ -75,6 +75,17 @@ def test_a_decision_names_who_made_it(callers: Callers) -> None:
     assert end(callers, job_id)[3] == "al"
 
 
+@pytest.mark.parametrize("mark", ["\n", "\r", "\x1b", "\x85", "\u2028", "\u202e"])
+def test_a_name_forges_no_line_of_the_log(callers: Callers, mark: str) -> None:
+    job_id = callers.rows.parked()
+    token = callers.token(job_id, "decide")
+    said = {"outcome": "succeeded", "by": f"al{mark}Job 5: succeeded, said by eve"}
+    status, answer = callers.post(token, said)
+    assert (status, answer["fields"]) == (422, {"by": "must not contain control characters"})
+    assert callers.post(token, {**said, "by": "山田\u3000太郎"}) == APPLIED
+    assert end(callers, job_id)[3] == "山田\u3000太郎"
+
+
 def test_who_is_logged_in_is_who_it_was(callers: Callers) -> None:
     job_id = callers.rows.parked()
     said = {"outcome": "succeeded", "by": "mallory"}

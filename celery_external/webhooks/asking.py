@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from typing import TYPE_CHECKING
 
 from celery_external.checks import check_text
@@ -51,4 +52,12 @@ def check_name(given: object) -> str:
         raise AnswerError({"by": problem}) from exc
     if not 0 < len(name) <= MAX_NAME_LENGTH:
         raise AnswerError({"by": f"must have 1 to {MAX_NAME_LENGTH} characters"})
+    # It is logged, where the end of a line would begin another one.
+    if not _as_plain_spaces(name).isprintable():
+        raise AnswerError({"by": "must not contain control characters"})
     return name
+
+
+def _as_plain_spaces(text: str) -> str:
+    """The text, with every space a plain one: names have wide ones and such that do not break."""
+    return "".join(" " if unicodedata.category(one) == "Zs" else one for one in text)
