@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_CHOICES = 32
 MAX_CHOICE_LENGTH = 255
 #: What the page sends beside the form's own fields.
-RESERVED = frozenset({"choice", "by", "key"})
+RESERVED = frozenset({"choice", "by", "key", "send"})
 
 
 class AnswerError(ValueError):

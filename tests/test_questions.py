@@ -45,6 +45,10 @@ class Taken(BaseModel):
     by: str
 
 
+class TakenByTheButton(BaseModel):
+    send: bool
+
+
 class TakenByAlias(BaseModel):
     who: str = Field(alias="choice")
 
@@ -71,6 +75,7 @@ class Undescribed(BaseModel):
         ({"form": dict}, "form: must be a pydantic model, not <class 'dict'>"),
         ({"form": Strict(number=1, day=date.min)}, "form: must be a pydantic model, not Strict("),
         ({"form": Taken}, "form: must not have a field by"),
+        ({"form": TakenByTheButton}, "form: must not have a field send"),
         ({"form": TakenByAlias}, "form: must not have a field choice"),
         ({"form": Undescribed}, "form: pydantic cannot describe <class "),
     ],
