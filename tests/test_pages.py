@@ -121,6 +121,9 @@ def test_a_person_fails_a_job_and_says_why(callers: Callers, action: Any) -> Non
     page = page_of(callers.send(token, {**typed, "reason": " "}), 422)
     assert "is required" in page.text
     assert (page.fields["by"], page.find("reason")["aria-invalid"]) == ("alice", "true")
+    page = page_of(callers.send(token, {**typed, "reason": "x" * 2001}), 422)
+    assert "must have at most 2000 characters" in page.text
+    assert page.find("reason")["maxlength"] == "2000"
     assert callers.rows.get(job_id)["kind"] is None
     assert callers.send(token, {**typed, "reason": "too\r\nblue"}).status == 200
     assert end(callers, job_id) == ("failed", None, "too\nblue", "alice")

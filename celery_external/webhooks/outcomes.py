@@ -21,6 +21,8 @@ BodyMapping: TypeAlias = "Callable[[Any], Outcome | None]"
 
 #: Characters: a problem may repeat what was sent.
 MAX_PROBLEM = 300
+#: Characters: a token's holder has it written to the history as often as they like.
+MAX_REASON_LENGTH = 2000
 _KINDS = (Succeeded, Failed, Progress)
 #: What the holder of a token may say.
 ALLOWED: Mapping[Action, tuple[type, ...]] = {
@@ -87,4 +89,6 @@ def _object(body: Any) -> Mapping[str, Any]:
 def _failed(reason: Any) -> Failed:
     if not isinstance(reason, str):
         raise invalid("reason must be a text")
+    if len(reason) > MAX_REASON_LENGTH:
+        raise invalid(f"reason must have at most {MAX_REASON_LENGTH} characters")
     return Failed(reason)

@@ -16,6 +16,7 @@ from .asking import MAX_NAME_LENGTH, check_name, question_about
 from .bodies import read_form
 from .exchange import Answer, RefusedError, Request, Response
 from .form_keys import form_key, is_form_key
+from .outcomes import MAX_REASON_LENGTH
 from .pages import show_job
 from .telling import end_of, row_of, tell
 
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from celery_external.store.database import Row
 
 _NAME = Input("by", "Your name", "text", required=True, attributes={"maxlength": MAX_NAME_LENGTH})
-_REASON = Input("reason", "Reason, if it failed", "long_text", required=False)
+_REASON = Input(
+    "reason", "Reason, if it failed", "long_text", required=False,
+    attributes={"maxlength": MAX_REASON_LENGTH},
+)  # fmt: skip
 _COMPLETE = {"succeeded": "Complete"}
 _FAIL = {"failed": "Fail"}
 
@@ -181,6 +185,8 @@ def _outcome(form: _Form, typed: Mapping[str, str]) -> Succeeded | Failed:
     reason = typed.get("reason", "").replace("\r\n", "\n").strip()
     if not reason:
         raise AnswerError({"reason": "is required"})
+    if len(reason) > MAX_REASON_LENGTH:
+        raise AnswerError({"reason": f"must have at most {MAX_REASON_LENGTH} characters"})
     return Failed(reason)
 
 
