@@ -164,18 +164,38 @@ def test_other_methods(caller: Caller, method: str) -> None:
     [
         (b"{", JSON, 422),
         (b'{"id": "pi_1", "id": "pi_2"}', JSON, 422),
-        (b'{"type": "failed", "id": "pi_1", "reason": "\\u0000"}', JSON, 422),
-        (b'{"type": "paid", "id": "", "amount": 1}', JSON, 422),
         (b"id=pi_1", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
         (b"{}" + b" " * (1 << 20), JSON, 413),
     ],
 )
-def test_what_cannot_be_read_or_kept(
-    caller: Caller, body: bytes, headers: Any, status: int
-) -> None:
+def test_what_cannot_be_read(caller: Caller, body: bytes, headers: Any, status: int) -> None:
     job_id = caller.parked()
     assert caller.send(body, headers).status == status
     assert caller.rows.get(job_id)["kind"] is None
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"type": "failed", "reason": "\x00"}, "must not contain NUL characters"),
+        ({"id": ""}, "must have 1 to 255 characters"),
+        ({"id": "x" * 256}, "must have 1 to 255 characters"),
+        ({"amount": {"__type__": 1, "__value__": 2}}, "__type__ and __value__ are kombu's keys"),
+    ],
+    ids=["reason", "no reference", "long reference", "result"],
+)
+def test_what_can_never_be_kept_is_not_sent_again(
+    caller: Caller, caplog: pytest.LogCaptureFixture, said: Any, problem: str
+) -> None:
+    job_id = caller.parked()
+    assert caller.say({**PAID, **said}) == REFUSED
+    assert caller.rows.get(job_id)["kind"] is None
+    reference = said.get("id", "pi_1")[:255]
+    (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert line.getMessage().startswith(
+        f"Provider pay: what it says of {reference!r} is lost, because it can never be kept: "
+        f"{problem}"
+    )
 
 
 class Broken:

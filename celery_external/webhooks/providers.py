@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celery_external import references
-from celery_external.checks import check_text
+from celery_external.checks import MAX_REFERENCE_LENGTH, check_text
 from celery_external.errors import (
     JobAlreadyCompletedError,
     OptionError,
@@ -21,7 +21,7 @@ from celery_external.signatures import Scheme
 
 from .bodies import read_json
 from .exchange import Answer, RefusedError, Request
-from .outcomes import BodyMapping, ask_mapping, invalid
+from .outcomes import MAX_PROBLEM, BodyMapping, ask_mapping
 
 if TYPE_CHECKING:
     from celery_external.installation import Installation
@@ -73,10 +73,12 @@ def check_signature(name: str, provider: Provider, request: Request) -> None:
 
 
 def take(installation: Installation, name: str, provider: Provider, request: Request) -> Answer:
-    """Have the job told what the provider says. What is recorded is answered 200, also a refusal.
+    """Have the job told what the provider says.
+
+    It is answered 200, also when it is refused, for whatever would be refused again.
 
     Raises:
-        RefusedError: It could not be read, or kept.
+        RefusedError: It could not be read, or the user's own functions raised.
     """
     body, about = read_json(request), f"Provider {name}"
     reference = _reference(about, provider, body)
@@ -89,8 +91,13 @@ def take(installation: Installation, name: str, provider: Provider, request: Req
         # It is in the history and the log. Sent again it would be refused again.
         return Answer(200, "refused")
     except (OptionError, UnserializableError) as exc:
-        logger.warning("%s: what it says of %r cannot be kept: %s", about, reference, exc.problem)
-        raise invalid(exc.problem) from exc
+        logger.error(  # noqa: TRY400 - the message says it all
+            "%s: what it says of %r is lost, because it can never be kept: %s",
+            about,
+            reference[:MAX_REFERENCE_LENGTH],
+            exc.problem[:MAX_PROBLEM],
+        )
+        return Answer(200, "refused")
     return Answer(200, receipt.status)
 
 
