@@ -232,6 +232,10 @@ def test_types_of_json(callers: Callers, media_type: str) -> None:
     assert callers.call(token, body=b"1", headers=headers).status == 200
 
 
+def test_a_request_has_nothing_that_nobody_reads() -> None:
+    assert Request.__match_args__ == ("method", "headers", "body", "by")
+
+
 @pytest.mark.parametrize("headers", [JSON, FORM])
 def test_too_large_bodies(make_callers: Callable[..., Callers], headers: Any) -> None:
     callers = make_callers(max_body=100)

@@ -63,9 +63,7 @@ async def _answer(
     except RefusedError as exc:
         response = exc.answer.as_json()
     else:
-        given = webhooks.Request(
-            request.method, request.headers, body, dict(request.query_params), by
-        )
+        given = webhooks.Request(request.method, request.headers, body, by)
         response = await run_in_threadpool(receive, key, given)
     return FastAPIResponse(response.body, response.status, dict(response.headers))
 

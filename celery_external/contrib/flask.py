@@ -121,9 +121,7 @@ def _answer(go: Callable[[], Response]) -> FlaskResponse:
 
 
 def _request(state: _State, *, by: str | None = None) -> Request:
-    return Request(
-        request.method, dict(request.headers), _body(state.receiver), request.args.to_dict(), by
-    )
+    return Request(request.method, dict(request.headers), _body(state.receiver), by)
 
 
 def _body(receiver: Receiver) -> bytes:

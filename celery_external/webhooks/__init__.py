@@ -1,4 +1,4 @@
-"""The webhook receiver, without a framework: headers, body and query in, a response out.
+"""The webhook receiver, without a framework: headers and body in, a response out.
 
 ``celery_external.contrib`` has it in Flask, Django and FastAPI.
 """

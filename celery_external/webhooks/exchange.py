@@ -25,14 +25,12 @@ class Request:
         headers: Their names in any case.
         body: As it was received. Who reads one from the network stops after
             ``Receiver.max_body`` + 1 bytes.
-        query: What stands behind the question mark.
         by: The framework's user, if somebody is logged in: who decides, for the history.
     """
 
     method: str
     headers: Mapping[str, str]
     body: bytes = b""
-    query: Mapping[str, str] = field(default_factory=dict)
     by: str | None = None
 
     def __post_init__(self) -> None:

@@ -76,7 +76,7 @@ def _answer(go: Callable[[], Response]) -> HttpResponse:
 
 def _request(receiver: Receiver, request: HttpRequest, by: str | None) -> Request:
     body = _body(request, receiver.max_body + 1) if request.method == "POST" else b""
-    return Request(request.method, request.headers, body, request.GET.dict(), by)
+    return Request(request.method, request.headers, body, by)
 
 
 def _body(request: HttpRequest, limit: int) -> bytes:
