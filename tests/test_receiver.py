@@ -120,7 +120,8 @@ def test_what_is_just_within_the_limits(callers: Callers, body: bytes) -> None:
 def test_a_reason_has_a_length_that_a_history_can_have(callers: Callers) -> None:
     job_id = callers.rows.parked()
     said = {"outcome": "failed", "by": "al", "reason": "x" * 2001}
-    for action, body in (("fail", said), ("fail", "x" * 2001), ("decide", said)):
+    calls: list[tuple[Any, Any]] = [("fail", said), ("fail", "x" * 2001), ("decide", said)]
+    for action, body in calls:
         answer = {"error": "invalid", "problem": "reason must have at most 2000 characters"}
         assert callers.post(callers.token(job_id, action), body) == (422, answer)
     assert callers.rows.history(job_id) == []
