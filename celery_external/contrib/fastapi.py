@@ -32,7 +32,8 @@ def router(receiver: Receiver, *, user: Callable[..., Any] | None = None) -> API
     Arguments:
         receiver: Answers.
         user: A dependency that says who is logged in, for the history: a text, None for nobody.
-            Default: nobody is.
+            Default: nobody is. What it raises is the host's to answer, and to log without the
+            URL, which has the token: FastAPI calls it first.
     """
     made = APIRouter()
 

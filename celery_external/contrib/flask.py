@@ -17,6 +17,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from celery_external.webhooks import Receiver, Request, Response
 from celery_external.webhooks.exchange import RefusedError
 
+from .users import ask_user
 from .wsgi import read_body
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class CeleryExternal:
             Flask's documentation puts it, or else for the current one.
         user: Called without arguments while a request is served, says who is logged in, for the
             history; None: nobody. Default: Flask-Login's ``current_user``, where it is used.
+            If it raises, the answer is 503.
         url_prefix: Where the URLs begin; ``external_base_url`` ends with it.
     """
 
@@ -97,7 +99,7 @@ def _exempt_from_csrf(_endpoint: str | None, _values: Mapping[str, Any] | None) 
 def job(token: str) -> FlaskResponse:
     """A call with a token."""
     state = _state()
-    return _answer(lambda: state.receiver.receive(token, _request(state, by=state.user())))
+    return _answer(lambda: state.receiver.receive(token, _request(state, by=ask_user(state.user))))
 
 
 @_blueprint.route("/providers/<name>", methods=["POST"], provide_automatic_options=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 FORM: Final = "application/x-www-form-urlencoded"
-#: Seconds until somebody who was sent away for want of a database may ask again.
+#: Seconds until somebody who was sent away may ask again.
 RETRY_AFTER: Final = 10
 
 _CONTENT_POLICY = (
@@ -72,9 +72,16 @@ class Answer:
 class RefusedError(Exception):
     """A call that ends here, with an answer that says how."""
 
-    def __init__(self, status: int, word: str, **details: Any) -> None:
+    def __init__(
+        self, status: int, word: str, *, headers: Mapping[str, str] | None = None, **details: Any
+    ) -> None:
         super().__init__(status, word)
-        self.answer = Answer(status, word, details)
+        self.answer = Answer(status, word, details, headers or {})
+
+
+def unavailable() -> RefusedError:
+    """What somebody is told who may come again: whoever is needed to answer is away."""
+    return RefusedError(503, "unavailable", headers={"Retry-After": str(RETRY_AFTER)})
 
 
 def respond(

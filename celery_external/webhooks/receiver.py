@@ -21,7 +21,7 @@ from celery_external.tokens import Action, Claims
 
 from . import machines, providers
 from .bodies import check_size
-from .exchange import FORM, RETRY_AFTER, Answer, RefusedError, Request, Response
+from .exchange import FORM, Answer, RefusedError, Request, Response, unavailable
 from .outcomes import JobMapping
 from .pages import show_answer
 from .people import Visit
@@ -167,7 +167,7 @@ class Receiver:
             return Answer(403, "refused")
         except (DatabaseUnavailableError, SchemaError) as exc:
             logger.error("%s: %s", about, exc)  # noqa: TRY400 - the message says it all
-            return Answer(503, "unavailable", headers={"Retry-After": str(RETRY_AFTER)})
+            return unavailable().answer
         except Exception:
             logger.exception("%s: the call could not be answered", about)
             return Answer(500, "internal")

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from flask import Flask, request
+from flask_login import LoginManager
 from flask_wtf import CSRFProtect
 
 from celery_external.contrib.flask import CeleryExternal
 from celery_external.contrib.wsgi import read_body
 from celery_external.webhooks import Receiver
-from celery_external.webhooks.exchange import RefusedError
-from tests.callers import JSON, Callers
+from celery_external.webhooks.exchange import RETRY_AFTER, RefusedError
+from tests.callers import JSON, SAFE, Callers
 
 CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked"}
 
@@ -86,6 +87,32 @@ def test_a_smaller_limit_of_flasks_own_holds(callers: Callers) -> None:
     status, answer = post(web, f"/external/jobs/{callers.token(job_id)}", b'"0123456789"')
     assert (status, answer["error"]) == (413, "too_large")
     assert post(web, f"/external/jobs/{callers.token(job_id)}", b'"0"')[0] == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_flask_login_whose_database_is_away(
+    callers: Callers, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    web = Flask("shop")
+    web.secret_key = "the host's"  # noqa: S105 - the tests'
+    login_manager: Any = LoginManager(web)
+
+    @login_manager.user_loader  # type: ignore[untyped-decorator]  # it has no types
+    def load(name: str) -> None:
+        raise ConnectionError(name)
+
+    CeleryExternal(web, callers.receiver)
+    client, job_id = web.test_client(), callers.rows.parked()
+    with client.session_transaction() as session:
+        session["_user_id"] = "ada"
+    token = callers.token(job_id)
+    answer = client.open(f"/external/jobs/{token}", method=method, data=b"1", headers=JSON)
+    assert (answer.status_code, answer.json) == (503, {"error": "unavailable"})
+    assert dict(answer.headers).items() >= {"Retry-After": str(RETRY_AFTER), **SAFE}.items()
+    assert callers.rows.get(job_id)["kind"] is None
+    assert "Nobody can say who is logged in" in caplog.text
+    assert "ConnectionError: ada" in caplog.text
+    assert token not in caplog.text
 
 
 # --- WSGI -----------------------------------------------------------------------------------------

@@ -222,6 +222,15 @@ def test_no_token_is_logged(site: Site) -> None:
     assert not [token for token in tokens if token in site.process.log()]
 
 
+def test_no_token_is_logged_where_django_cannot_say_who_is_logged_in(django_site: Site) -> None:
+    token = django_site.shop.token(django_site.shop.started())
+    answer = django_site.post(token, 1, where="unknown")
+    assert (answer.status_code, answer.json()) == (503, {"error": "unavailable"})
+    assert answer.headers["retry-after"] == str(RETRY_AFTER)
+    wait_for(lambda: "the directory is away" in django_site.process.log(), what="the log")
+    assert token not in django_site.process.log()
+
+
 @pytest.mark.parametrize("name", ["flask", "django"])
 def test_the_hosts_own_views_stay_guarded(request: pytest.FixtureRequest, name: str) -> None:
     site: Site = request.getfixturevalue(f"{name}_site")

@@ -22,7 +22,7 @@ def receiver_urls(
     Arguments:
         receiver: Answers.
         user: Says of a request who is logged in, for the history; None: nobody. Default: the
-            ``get_username()`` of ``request.user``.
+            ``get_username()`` of ``request.user``. If it raises, the answer is 503.
     """
     patterns = [
         path("jobs/<str:token>", job_view(receiver, user), name="job"),

@@ -5,18 +5,16 @@ They are exempt from Django's own CSRF check: machines send no key, and our page
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from celery_external.contrib.users import ask_user
 from celery_external.contrib.wsgi import read_body
 from celery_external.webhooks import Receiver, Request, Response
-from celery_external.webhooks.exchange import RETRY_AFTER, Answer, RefusedError
-
-logger = logging.getLogger("celery_external")
+from celery_external.webhooks.exchange import RefusedError
 
 View = Callable[..., HttpResponse]
 
@@ -25,7 +23,9 @@ def job_view(receiver: Receiver, user: Callable[[HttpRequest], str | None]) -> V
     """The view of a call with a token."""
 
     def job(request: HttpRequest, token: str) -> HttpResponse:
-        return _answer(lambda: receiver.receive(token, _request(receiver, request, user(request))))
+        return _answer(
+            lambda: receiver.receive(token, _request(receiver, request, ask_user(user, request)))
+        )
 
     return _alone(job)
 
@@ -62,10 +62,6 @@ def _answer(go: Callable[[], Response]) -> HttpResponse:
         response = go()
     except RefusedError as exc:
         response = exc.answer.as_json()
-    except (OperationalError, InterfaceError):
-        # The receiver's own are answered by itself: this is the look at who is logged in.
-        logger.exception("Nobody can say who is logged in")
-        response = Answer(503, "unavailable", headers={"Retry-After": str(RETRY_AFTER)}).as_json()
     made = HttpResponse(response.body, status=response.status)
     for name, value in response.headers.items():
         made[name] = value

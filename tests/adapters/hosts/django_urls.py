@@ -25,9 +25,15 @@ def guarded(_request: Any) -> HttpResponse:
     return HttpResponse("done")
 
 
+def cannot_say(_request: Any) -> str | None:
+    """Fail to say who is logged in, and not for want of Django's own database."""
+    raise ConnectionError("the directory is away")
+
+
 urlpatterns = [
     *importlib.import_module("proj.urls").urlpatterns,
     path("away/", receiver_urls(make_receiver("django://other"))),
+    path("unknown/", receiver_urls(make_receiver("django://other"), user=cannot_say)),
     path("login/<str:name>", log_in),
     path("guarded", guarded),
 ]
