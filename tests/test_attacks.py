@@ -132,12 +132,13 @@ def test_a_topic_exchange_gets_the_resume(make_system: Callable[..., System]) ->
 def test_celerys_word_ends_a_task_sent_by_name_that_is_no_job_yet(
     idle_system: System, how: str
 ) -> None:
-    name = idle_system.task("ask").name
-    options: Any = {"expires": -1} if how == "expired" else {"countdown": 3}
-    sent: Any = idle_system.app.send_task(name, **options)
+    app, task_id = idle_system.app, str(uuid4())
+    options: Any = {"expires": -1} if how == "expired" else {}
     with idle_system.worker():
         if how == "revoked":
-            idle_system.app.control.revoke(sent.id)
+            # With its reply, the worker knows it before it gets the task.
+            assert app.control.revoke(task_id, reply=True, timeout=30, limit=1)
+        sent: Any = app.send_task(idle_system.task("ask").name, task_id=task_id, **options)
         wait_for(lambda: sent.state == "REVOKED", what="Celery to revoke it")
     with pytest.raises(JobNotFoundError):
         idle_system.get(sent)

@@ -16,6 +16,7 @@ from tests.waiting import wait_for
 
 LONG_AGO = "2020-01-01 00:00:00.000000"
 MAKE_DUE = "UPDATE celery_external_job SET wake_at = :then WHERE id = :id AND wake_at IS NOT NULL"
+MAKE_LATE = "UPDATE celery_external_job SET deadline = :then WHERE id = :id"
 
 #: Each database with one of the ways to ack; the two lists take turns.
 EARLY_ON_SQLITE = pytest.mark.parametrize(
@@ -101,7 +102,7 @@ class Act:
 
     def time_out(self) -> None:
         """Have it time out."""
-        self.scene.system.external.extend_job(self.id, timeout=0.01)
+        self.scene.system.execute(MAKE_LATE, then=LONG_AGO, id=self.id)
         self.let_time_pass()
 
     def let_time_pass(self) -> None:
