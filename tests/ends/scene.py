@@ -102,6 +102,7 @@ class Act:
 
     def time_out(self) -> None:
         """Have it time out."""
+        self.scene.system.external.extend_job(self.id, timeout=60)
         self.scene.system.execute(MAKE_LATE, then=LONG_AGO, id=self.id)
         self.let_time_pass()
 
