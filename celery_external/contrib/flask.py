@@ -5,6 +5,7 @@ Needs ``pip install "celery-external[flask]"``; ``docs/flask.md`` has an app tha
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask import Blueprint, Flask, current_app, request
 from flask import Response as FlaskResponse
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from celery_external.webhooks import Receiver, Request, Response
 from celery_external.webhooks.exchange import RefusedError
@@ -99,7 +100,9 @@ def _exempt_from_csrf(_endpoint: str | None, _values: Mapping[str, Any] | None) 
 def job(token: str) -> FlaskResponse:
     """A call with a token."""
     state = _state()
-    return _answer(lambda: state.receiver.receive(token, _request(state, by=ask_user(state.user))))
+    # `abort(403)` is Flask's to answer, which does not log it.
+    by = functools.partial(ask_user, state.user, refusal=HTTPException)
+    return _answer(lambda: state.receiver.receive(token, _request(state, by=by())))
 
 
 @_blueprint.route("/providers/<name>", methods=["POST"], provide_automatic_options=False)

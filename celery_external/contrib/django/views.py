@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -23,9 +24,14 @@ def job_view(receiver: Receiver, user: Callable[[HttpRequest], str | None]) -> V
     """The view of a call with a token."""
 
     def job(request: HttpRequest, token: str) -> HttpResponse:
-        return _answer(
-            lambda: receiver.receive(token, _request(receiver, request, ask_user(user, request)))
-        )
+        def ask() -> str | None:
+            try:
+                return ask_user(user, request, refusal=PermissionDenied)
+            except PermissionDenied as exc:
+                # Django would log the URL.
+                raise RefusedError(403, "refused") from exc
+
+        return _answer(lambda: receiver.receive(token, _request(receiver, request, ask())))
 
     return _alone(job)
 
