@@ -48,7 +48,7 @@ class Model:
         """A signal or a cancellation: what the caller is told."""
         early = not job.parked
         if attempt not in {None, job.attempt}:
-            return self._refuse(job, "StaleAttemptError")
+            return self._refuse(job, "StaleAttemptError", attempt)
         if job.kind is None:
             running = job.started and not job.parked
             self._decide(job, kind, wake=GRACE, **said)
@@ -60,13 +60,13 @@ class Model:
             return "duplicate", early, False
         return self._refuse(job, "JobAlreadyCompletedError")
 
-    def _refuse(self, job: Job, error: str) -> str:
-        job.history.append(("refused", job.attempt))
+    def _refuse(self, job: Job, error: str, attempt: int | None = None) -> str:
+        job.history.append(("refused", attempt or job.attempt))
         return error
 
     def _must_be_open(self, job: Job, attempt: int | None) -> str | None:
         if attempt not in {None, job.attempt}:
-            return self._refuse(job, "StaleAttemptError")
+            return self._refuse(job, "StaleAttemptError", attempt)
         return None if job.kind is None else self._refuse(job, "JobAlreadyCompletedError")
 
     def progress(self, job: Job, attempt: int | None) -> str | None:
