@@ -19,7 +19,7 @@ logger = logging.getLogger("celery_external")
 #: Jobs in one transaction: few enough that nobody waits long for the locks.
 BATCH = 500
 #: Jobs that one sweep purges: a backlog must not keep it from what is due.
-SWEEP_LIMIT = 5000
+SWEEP_LIMIT = 20_000
 
 
 def purge_old(installation: Installation) -> None:

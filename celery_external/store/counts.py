@@ -36,7 +36,8 @@ def count(
     found = _number(tx, _some(names, has), p_namespace=namespace, p_limit=CAP + 1, **values)
     if found <= CAP:
         return found, True
-    row = tx.one(_plan(names, has), p_namespace=namespace, **values)
+    # What only leads to an index is left out: the planner would take it for one more condition.
+    row = tx.one(_plan(frozenset(filters), has), p_namespace=namespace, **values)
     estimate = int(row["plan"][0]["Plan"]["Plan Rows"]) if row else 0
     return max(estimate, found), False
 
@@ -69,7 +70,6 @@ _count = sa.func.count().label("number")
 
 
 def _rows(filters: frozenset[str], has: str | None) -> sa.Select[Any]:
-    # With a column of the indices that are made for lists nothing but the index is read.
     return (
         sa.select(sa.literal_column("1").label("one"))
         .select_from(job)

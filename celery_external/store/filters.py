@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from celery_external import states
-from celery_external.schema import Json
+from celery_external.schema import UNSETTLED, Json
 
-from .noted import c, owed, p, undecided
-from .sql import json_has, now, once
+from .noted import c, p
+from .sql import is_any, json_has, statement_now
 
 #: Filters that compare a column with one value.
 EQUAL = {
@@ -31,28 +31,28 @@ TIMES = {
     for side in ("before", "since")
 }
 
-#: As the index of these rows has it: a condition that implies it may be looked up there.
-unsettled = sa.or_(undecided, c.wake_at.is_not(None))
 _takes_message = states.ALL_STATES - {states.STARTED, states.PARKED}
 
 
-def _is_in(names: Iterable[str]) -> sa.ColumnElement[bool]:
+def is_in(names: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Whether the state is one of these."""
     # Written out: as parameters they would be a list whose length is known too late.
     return c.state.in_([sa.literal_column(f"'{name}'") for name in sorted(names)])
 
 
+# Each can be told from the index of what is open or owed alone. `wake_at` is never later than the
+# deadline.
 _FLAGS: Mapping[str, sa.ColumnElement[bool]] = {
-    "owed": sa.and_(owed, _is_in(states.TERMINAL_STATES)),
-    # A deadline, too, is never later than `wake_at`.
-    "overdue": c.wake_at <= once(now()),
-    "stuck": sa.and_(unsettled, _is_in(_takes_message), c.sends > p("max_sends", sa.Integer())),
+    "owed": sa.and_(UNSETTLED, is_in(states.TERMINAL_STATES)),
+    "overdue": c.wake_at <= statement_now(),
+    "stuck": sa.and_(UNSETTLED, is_in(_takes_message), c.sends > p("max_sends", sa.Integer())),
 }
 #: Filters that are a condition by themselves.
 CONDITIONS: Mapping[str, sa.ColumnElement[bool]] = {
     **_FLAGS,
     **{f"not_{name}": sa.not_(sa.func.coalesce(flag, sa.false())) for name, flag in _FLAGS.items()},
     "settled": sa.and_(c.kind.is_not(None), c.wake_at.is_(None)),
-    "open": undecided,
+    "open": UNSETTLED,
 }
 
 
@@ -71,6 +71,11 @@ def _condition(name: str) -> sa.ColumnElement[bool]:
     if name in {"labels", "meta"}:
         return json_has(c[name], p(name, Json()))
     return CONDITIONS[name]
+
+
+def few(*guards: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """The condition for rows that are few, which no statistics say: they are looked up first."""
+    return is_any(c.id, sa.select(c.id).where(c.namespace == p("namespace"), *guards))
 
 
 def names_of(filters: Mapping[str, Any]) -> frozenset[str]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from celery_external.schema import Json, history, job
 
 from .database import Row, Statement, Transaction
-from .filters import conditions, names_of, values_of
+from .filters import CONDITIONS, conditions, few, names_of, values_of
 from .noted import c, p, this_job
 from .sql import is_among, now, once, seconds_from_now
 
@@ -111,13 +111,18 @@ def _list(filters: frozenset[str], order: str, *, after: bool) -> Statement:
 def _select(filters: frozenset[str], order: str, *, after: bool) -> Any:
     descending = order.startswith("-")
     column = ORDERS[order.removeprefix("-")]
-    query = sa.select(job).where(*conditions(filters), column.is_not(None))
+    query = sa.select(job).where(*_list_conditions(filters), column.is_not(None))
     if after:
         here = sa.tuple_(p("after_at", column.type), p("after_id", sa.Text()))
         place = sa.tuple_(column, c.id)
         query = query.where(place < here if descending else place > here)
     both = (column.desc(), c.id.desc()) if descending else (column.asc(), c.id.asc())
     return query.order_by(*both).limit(p("limit", sa.Integer()))
+
+
+def _list_conditions(filters: frozenset[str]) -> list[sa.ColumnElement[bool]]:
+    rare = filters & {"owed", "stuck"}
+    return [*conditions(filters - rare), *(few(CONDITIONS[name]) for name in sorted(rare))]
 
 
 def find(  # noqa: PLR0917
