@@ -125,8 +125,7 @@ def upgrade() -> None:
             sqlite_where=has_come,
         )
     op.create_index("celery_external_job_root_id", "celery_external_job", ["namespace", "root_id"])
-    true = "1" if on_sqlite else "true"
-    unsettled = sa.text(f"(kind IS NULL OR wake_at IS NOT NULL) IS {true}")
+    unsettled = sa.text("CASE WHEN kind IS NULL OR wake_at IS NOT NULL THEN 1 ELSE 0 END = 1")
     op.create_index(
         "celery_external_job_unsettled",
         "celery_external_job",
