@@ -101,7 +101,7 @@ class ExternalRequest(Request):
         if isinstance(exc, Parked):
             state.task_ready(self)
             self.acknowledge()
-            self.send_event("task-parked")
+            self._tell_parked()
         elif isinstance(exc, TimeLimitExceeded):
             # billiard tells of a hard limit twice: by on_timeout, and as the job's failure.
             state.task_ready(self)
@@ -117,6 +117,16 @@ class ExternalRequest(Request):
             if isinstance(exc, Rejected):
                 exc_info.exception = Reject(*exc.args)
             super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+
+    def _tell_parked(self) -> None:
+        """Have monitors show the job as PARKED, also one that began to watch after its start."""
+        headers = self.request_dict
+        attempts = (self._attempt() or 1) - 1
+        if attempts > (headers.get("retries") or 0) and not headers.get("replaced_task_nesting"):
+            # It was run again after it had failed. Monitors take whatever comes after a failure
+            # for something that was late, unless they are told that it is a new attempt.
+            self.send_event("task-retried", exception="Run again", traceback=None)
+        self.send_event("task-parked", name=self.name)
 
     def _on_time_limit(self, seconds: float) -> None:
         # Celery 5.6 has one option for failures and timeouts.
