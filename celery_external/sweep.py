@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +52,12 @@ def sweep_task() -> int | None:
 
 def sweep(installation: Installation) -> int:
     """Do everything that is due, keep groups alive, purge; returns how many jobs were due."""
+    began = time.monotonic()
     total = _do_what_is_due(installation)
     sweep_kept(installation)
     keep_alive(installation)
     purge_old(installation)
+    signals.sweep_ended.send(installation.app, due=total, seconds=time.monotonic() - began)
     return total
 
 
