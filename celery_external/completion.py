@@ -13,6 +13,7 @@ from .continuation import Continued
 from .errors import ResultInvalidError, UnserializableError
 from .job import Failed, Receipt, Succeeded
 from .naming import JobLike, check_attempt, check_note, is_external, known_id, require_row
+from .propagation import in_trace_of
 from .refusal import completed, refuse, refuse_stale
 from .result_type import check_outcome, result_types
 from .store import decisions, noted
@@ -106,7 +107,9 @@ def _continues_here(installation: Installation, place: Place, row: Row) -> bool:
 
 
 def _continue(installation: Installation, place: Place, row: Row) -> Receipt:
-    continuation.placed(installation.app, row).apply_async(using=place)
+    step = continuation.placed(installation.app, row)
+    with in_trace_of(message.headers_of(row)):
+        step.apply_async(using=place)
     with place.alone() as tx:
         decisions.settle_continued(tx, row)
     place.after_commit([row], lambda rows: _announce(installation, rows))

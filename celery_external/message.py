@@ -36,8 +36,14 @@ _NOT_KEPT = frozenset(
     {*_ROUTE, "serializer", "content_type", "content_encoding", "headers", "declare", "retry",
      "retry_policy", "expiration", "timeout", "confirm_timeout", "mandatory", "immediate"}
 )  # fmt: skip
-#: Headers of one delivery only: a parked job neither expires nor waits for an eta.
-_NOT_RESENT = frozenset({"eta", "expires", ATTEMPT_HEADER, CONTENT_TYPE_KEY})
+#: And the headers of a message that was sent by name, as they came: Celery shows the task not all.
+SENT_HEADERS_KEY = "external_sent_headers"
+#: Headers of one delivery only: a parked job neither expires nor waits for an eta, and how long it
+#: has waited is not for how long its message was under way, as Sentry would take it.
+_NOT_RESENT = frozenset(
+    {"eta", "expires", "sentry-task-enqueued-time",
+     ATTEMPT_HEADER, CONTENT_TYPE_KEY, SENT_HEADERS_KEY}
+)  # fmt: skip
 
 #: A job that no worker takes is sent again so often; an owed one is called stuck after as many.
 MAX_SENDS = 3
@@ -65,7 +71,7 @@ def take_apart(body: Any, publish: Mapping[str, Any], route: Mapping[str, Any] |
         where.update(route)
     if where["exchange"] and publish.get("declare"):
         where["declare"] = _kept_declaration(publish["declare"][0])
-    headers = {k: v for k, v in publish["headers"].items() if k not in _NOT_RESENT}
+    headers = _kept_headers(publish["headers"])
     envelope = {
         "headers": headers,
         "properties": {k: v for k, v in publish.items() if k not in _NOT_KEPT},
@@ -75,11 +81,18 @@ def take_apart(body: Any, publish: Mapping[str, Any], route: Mapping[str, Any] |
     return {"envelope": json.dumps(envelope), "body": data, **_shown(headers, where)}
 
 
+def take_off(headers: dict[str, Any]) -> None:
+    """Leave out what a worker has put into a request, and a retry would carry on."""
+    for name in (CONTENT_TYPE_KEY, SENT_HEADERS_KEY):
+        headers.pop(name, None)
+
+
 def snapshot(app: Celery, request: Any, task_name: str, serializer: str) -> Row:
     """The message columns of a row, from the request that a worker runs."""
     info = request.delivery_info or {}
     properties = request.properties or {}
     headers = {
+        **_kept_headers(getattr(request, SENT_HEADERS_KEY, None) or request.headers or {}),
         "lang": "py",
         "task": task_name,
         "id": request.id,
@@ -96,7 +109,6 @@ def snapshot(app: Celery, request: Any, task_name: str, serializer: str) -> Row:
         "replaced_task_nesting": request.replaced_task_nesting,
         "stamped_headers": request.stamped_headers,
         "stamps": request.stamps,
-        **{k: v for k, v in (request.headers or {}).items() if k not in _NOT_RESENT},
     }
     if "ignore_result" in request.__dict__:
         headers["ignore_result"] = request.ignore_result
@@ -120,6 +132,15 @@ def snapshot(app: Celery, request: Any, task_name: str, serializer: str) -> Row:
     if request.is_eager:
         envelope["eager"] = True
     return {"envelope": json.dumps(envelope), "body": data, **_shown(headers, where)}
+
+
+def _kept_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers that later deliveries have too, and the custom ones that they may carry twice."""
+    return {
+        name: _kept_headers(value) if name == "headers" and isinstance(value, Mapping) else value
+        for name, value in headers.items()
+        if name not in _NOT_RESENT
+    }
 
 
 def _find_declaration(app: Celery, exchange: str | None) -> Mapping[str, Any] | None:

@@ -31,6 +31,8 @@ class ExternalRequest(Request):
         super().__init__(*args, **kwargs)
         # For the row of a job that was sent by name: its message is kept as it came.
         self.request_dict[message.CONTENT_TYPE_KEY] = self.content_type
+        if self._attempt() is None:
+            self.request_dict[message.SENT_HEADERS_KEY] = dict(self.message.headers or {})
 
     def revoked(self) -> bool:
         """Have a revoked job end by the row: its outcome, or now a cancellation.

@@ -22,6 +22,7 @@ from .delivery import Delivery, delivery_of, start_columns
 from .errors import DatabaseUnavailableError, OptionError
 from .installation import Installation, installation_of
 from .naming import is_external
+from .propagation import restore_trace
 from .steering import wake_in
 from .store import attempts
 
@@ -157,6 +158,8 @@ class Call:
     def prepare(self, body: Any, publish: dict[str, Any]) -> bool:
         """Write the row and mark the message with its attempt; False: nothing is to be sent."""
         if not self._is_prepared:
+            message.take_off(publish["headers"])
+            restore_trace(publish["headers"])
             self._is_sent = self._write(body, publish)
             self._is_prepared = True
         if self._row is not None:
