@@ -12,6 +12,7 @@ from . import continuation, message, payload, signals, states
 from .continuation import Continued
 from .errors import ResultInvalidError, UnserializableError
 from .job import Failed, Receipt, Succeeded
+from .logs import name_job
 from .naming import JobLike, check_attempt, check_note, is_external, known_id, require_row
 from .propagation import in_trace_of
 from .refusal import completed, refuse, refuse_stale
@@ -178,6 +179,7 @@ def _announce(installation: Installation, rows: Sequence[Row]) -> None:
         logger.info(
             "Job %s[%s] attempt %s: %s%s", row["task"], row["id"], row["attempt"], row["kind"],
             f" by {row['completed_by']}" if row["completed_by"] else "",
+            extra=name_job(row),
         )  # fmt: skip
         signals.send_completed(installation.app, row)
 

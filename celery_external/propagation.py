@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -39,6 +39,14 @@ def restore_trace(headers: dict[str, Any]) -> None:
     inner = headers.get(_INNER)
     if isinstance(inner, dict):
         _replace_trace(inner, trace)
+
+
+def keep_headers(headers: Mapping[str, Any], dropped: Collection[str]) -> dict[str, Any]:
+    """A message's headers for later deliveries: without ``dropped``, also among the inner ones."""
+    kept = {name: value for name, value in headers.items() if name not in dropped}
+    if isinstance(kept.get(_INNER), Mapping):
+        kept[_INNER] = keep_headers(kept[_INNER], dropped)
+    return kept
 
 
 def _replace_trace(headers: dict[str, Any], trace: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from celery.worker.request import Request
 from . import completion, message, payload, signals, states
 from .errors import ExternalError
 from .installation import installation_of
+from .logs import name_job
 from .store import decisions, noted, read
 from .trigger import Parked, Rejected
 
@@ -52,7 +53,9 @@ class ExternalRequest(Request):
             if is_revoked and row is not None and row["kind"] is None:
                 completion.cancel(installation, self.id, attempt=self._attempt(), reason="Revoked")
         except ExternalError as exc:
-            logger.info("Job %s was revoked: %s", self.id, exc)
+            logger.info(
+                "Job %s was revoked: %s", self.id, exc, extra=name_job(self.id, self.task.name)
+            )
         finally:
             installation.rest()
         # Delivered all the same: this delivery hands the outcome on.
@@ -157,7 +160,9 @@ class ExternalRequest(Request):
         """A trigger that was running is lost; an outcome that was being handed on stays owed."""
         installation = installation_of(self.app)
         outcome = payload.outcome_columns(states.LOST, reason=reason)
-        logger.error("Job %s[%s]: %s", self.name, self.id, reason)
+        logger.error(
+            "Job %s[%s]: %s", self.name, self.id, reason, extra=name_job(self.id, self.task.name)
+        )
         try:
             with installation.database.alone() as tx:
                 row = read.get(tx, installation.namespace, self.id)
@@ -170,7 +175,11 @@ class ExternalRequest(Request):
                     tx, row, outcome, wake_in=installation.settings.resume_grace
                 )
         except ExternalError:
-            logger.exception("Job %s: that its trigger is lost will be found out later", self.id)
+            logger.exception(
+                "Job %s: that its trigger is lost will be found out later",
+                self.id,
+                extra=name_job(self.id, self.task.name),
+            )
             return
         finally:
             installation.rest()

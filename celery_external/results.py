@@ -11,6 +11,7 @@ from celery.result import AsyncResult, EagerResult
 from . import completion, states
 from .errors import EagerCanvasError, JobAlreadyCompletedError, JobNotFoundError
 from .installation import Installation, installation_of
+from .logs import name_job
 from .naming import known_id, require_row
 
 logger = logging.getLogger("celery_external")
@@ -94,7 +95,7 @@ def _cancel(installation: Installation, task_id: str) -> bool:
         if row["kind"] is None:
             completion.cancel(installation, job_id, reason="Revoked")
     except JobAlreadyCompletedError as completed:
-        logger.info("Job %s is not revoked: %s", job_id, completed)
+        logger.info("Job %s is not revoked: %s", job_id, completed, extra=name_job(row))
     row = require_row(installation, place, job_id)
     is_owed = row["kind"] is not None and row["wake_at"] is not None
     return is_owed and row["started_at"] is not None and row["parked_at"] is None

@@ -16,6 +16,7 @@ from .delivery import wait_before_repeat
 from .errors import ExternalError
 from .installation import Pace, installation_of
 from .keepalive import keep_alive
+from .logs import name_job
 from .references import sweep_kept
 from .retention import purge_old
 from .store import polls, read, times
@@ -134,11 +135,23 @@ def _send_polls(installation: Installation, polled: list[Row]) -> set[str]:
 def _announce(installation: Installation, ended: list[Row], repeated: list[Row]) -> None:
     """After the commit: receivers may look at the job, and change it."""
     for row in ended:
-        logger.warning("Job %s[%s] %s: %s", row["task"], row["id"], row["kind"], row["reason"])
+        logger.warning(
+            "Job %s[%s] %s: %s",
+            row["task"],
+            row["id"],
+            row["kind"],
+            row["reason"],
+            extra=name_job(row),
+        )
         signals.send_completed(installation.app, row)
     for row in repeated:
         if row["sends"] > message.MAX_SENDS:
-            logger.error("Job %s[%s] is stuck: no worker takes it", row["task"], row["id"])
+            logger.error(
+                "Job %s[%s] is stuck: no worker takes it",
+                row["task"],
+                row["id"],
+                extra=name_job(row),
+            )
 
 
 def _is_given_up(row: Row) -> bool:

@@ -83,7 +83,8 @@ def trace_with_opentelemetry() -> Any:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(Exporter()))
     trace.set_tracer_provider(provider)
-    CeleryInstrumentor().instrument()
+    instrumentor: Any = CeleryInstrumentor
+    instrumentor().instrument()
     return provider
 
 

@@ -57,6 +57,10 @@ class Traced:
             if one["job"] == self.start["jobs"][kind] and one["type"] == "transaction"
         ]
 
+    def are_told(self, find: Callable[[str], list[dict[str, Any]]]) -> bool:
+        """Whether all that a worker runs is over."""
+        return all(len(find(kind)) >= number for kind, number in RUNS.items())
+
     def errors(self) -> list[dict[str, Any]]:
         """The errors that Sentry was told of."""
         told = map(json.loads, self.system.lines("transactions"))
@@ -74,18 +78,13 @@ def traced(make_shared_system: Callable[..., System]) -> Iterator[Traced]:
         jobs = start["jobs"]
         for kind in RUNS.keys() - {"next step", "timed out"}:
             system.wait_parked(jobs[kind])
-        # They wait for an hour; all that is measured as a message's latency would have it.
         signal = run_web(system, "signal")
         for kind in PARKED_AGAIN:
             job = system.wait_attempt(jobs[kind], 2)
             system.external.signal_succeeded(job, "yes")
         made = Traced(system, start, signal)
-        for kind, number in RUNS.items():
-            wait_for(lambda k=kind, n=number: len(made.spans(k)) >= n, what=f"{kind} to be traced")
-            wait_for(
-                lambda k=kind, n=number: len(made.transactions(k)) >= n,
-                what=f"{kind} to be traced by Sentry",
-            )
+        wait_for(lambda: made.are_told(made.spans), what="OpenTelemetry to be told of all")
+        wait_for(lambda: made.are_told(made.transactions), what="Sentry to be told of all")
         yield made
 
 
@@ -128,7 +127,7 @@ def test_to_park_is_no_error(traced: Traced) -> None:
 def test_a_wait_is_no_latency_of_a_message(traced: Traced) -> None:
     for kind in RUNS:
         told = [one["latency"] for one in traced.transactions(kind)]
-        # Of the first run; a resume was sent by a signal, and Sentry has not seen it sent.
+        # Of the first run. That a resume was sent Sentry has not seen.
         assert told[0], kind
         assert all(number < HOUR for numbers in told for number in numbers)
     assert [one["latency"] for one in traced.transactions("resumed")][1:] == [[]]

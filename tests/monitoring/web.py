@@ -21,7 +21,7 @@ from tests.apps import traced
 def start() -> dict[str, str]:
     """Start a job of each kind; by kind its id."""
     ask, again, hurry, echo = traced.ask, traced.again, traced.hurry, traced.echo
-    chained = chain(ask.s(), echo.s()).apply_async()
+    chained: Any = chain(ask.s(), echo.s()).apply_async()
     return {
         "resumed": chained.parent.id,
         "next step": chained.id,
