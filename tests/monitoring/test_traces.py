@@ -119,6 +119,7 @@ def test_the_signals_are_a_trace_of_their_own(traced: Traced) -> None:
 def test_to_park_is_no_error(traced: Traced) -> None:
     assert [span["status"] for span in traced.spans("resumed")] == ["UNSET", "UNSET"]
     assert [span["status"] for span in traced.spans("failed")] == ["UNSET", "ERROR"]
+    assert [one["status"] for one in traced.transactions("resumed")] == ["aborted", "ok"]
     # Of the failure, the timeout, and of nothing else.
     jobs = traced.start["jobs"]
     assert {one["job"] for one in traced.errors()} == {jobs["failed"], jobs["timed out"]}
