@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from functools import partial
 from typing import Any
 
-from celery import Celery
 from celery.signals import setup_logging
 
 from celery_external import ExternalTask, current_job
+from tests.apps.making import make_app
 from tests.apps.scratch import Scratch
 from tests.monitoring.json_lines import JsonFormatter
 
-app = Celery("logged", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
-app.conf.external_database_url = os.environ["DATABASE_URL"]
-app.conf.broker_connection_retry_on_startup = True
-app.conf.update(json.loads(os.environ.get("CONF", "{}")))
+app = make_app("logged")
 
 # The tests load this module many times; a shared task would belong to every app there is.
 task = partial(app.task, shared=False)

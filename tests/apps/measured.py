@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from functools import partial
 from typing import Any
 
-from celery import Celery
-
 from celery_external import ExternalTask, Failed, Succeeded
+from tests.apps.making import make_app
 from tests.processes import REPOSITORY
 
-app = Celery("measured", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
-app.conf.external_database_url = os.environ["DATABASE_URL"]
-app.conf.broker_connection_retry_on_startup = True
-app.conf.update(json.loads(os.environ.get("CONF", "{}")))
+app = make_app("measured")
 
 # The tests load this module many times; a shared task would belong to every app there is.
 task = partial(app.task, shared=False)

@@ -10,16 +10,13 @@ import os
 from functools import partial
 from typing import Any
 
-from celery import Celery
 from celery.signals import worker_process_init
 
 from celery_external import ExternalJobFailed, ExternalTask
+from tests.apps.making import make_app
 from tests.apps.scratch import Scratch
 
-app = Celery("traced", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
-app.conf.external_database_url = os.environ["DATABASE_URL"]
-app.conf.broker_connection_retry_on_startup = True
-app.conf.update(json.loads(os.environ.get("CONF", "{}")))
+app = make_app("traced")
 
 # The tests load this module many times; a shared task would belong to every app there is.
 task = partial(app.task, shared=False)
