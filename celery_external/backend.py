@@ -172,6 +172,7 @@ class SettlingBackend:
             "Celery could not be told how job %s ended; it will be tried again: %r",
             delivery.job_id,
             problem,
+            extra=delivery.extra,
         )
         delivery.release()
         return Undelivered(problem)

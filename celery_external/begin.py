@@ -49,7 +49,9 @@ def _claim(delivery: Delivery) -> None:
         if not _send_back(delivery, attempt) and attempt is None:
             # Not even a row: only Celery can say that it failed.
             raise
-        logger.exception("Job %s cannot begin; its message went back", delivery.job_id)
+        logger.exception(
+            "Job %s cannot begin; its message went back", delivery.job_id, extra=delivery.extra
+        )
         raise Superseded("the database is not available") from None
 
 

@@ -53,7 +53,9 @@ def publish(send: Callable[[], T]) -> T:
         try:
             return send()
         except (OperationalError, OSError, SoftTimeLimitExceeded) as exc:
-            logger.warning("Job %s waits for the broker: %r", delivery.job_id, exc)
+            logger.warning(
+                "Job %s waits for the broker: %r", delivery.job_id, exc, extra=delivery.extra
+            )
         _rest(next(waits))
         delivery.renew()
 

@@ -12,7 +12,9 @@ from . import continuation, message, payload, signals, states
 from .continuation import Continued
 from .errors import ResultInvalidError, UnserializableError
 from .job import Failed, Receipt, Succeeded
+from .logs import name_job
 from .naming import JobLike, check_attempt, check_note, is_external, known_id, require_row
+from .propagation import in_trace_of
 from .refusal import completed, is_stale, refuse, refuse_stale
 from .result_type import check_outcome, result_types
 from .store import decisions, noted
@@ -106,7 +108,9 @@ def _continues_here(installation: Installation, place: Place, row: Row) -> bool:
 
 
 def _continue(installation: Installation, place: Place, row: Row) -> Receipt:
-    continuation.placed(installation.app, row).apply_async(using=place)
+    step = continuation.placed(installation.app, row)
+    with in_trace_of(message.headers_of(row)):
+        step.apply_async(using=place)
     with place.alone() as tx:
         decisions.settle_continued(tx, row)
     place.after_commit([row], lambda rows: _announce(installation, rows))
@@ -176,6 +180,7 @@ def _announce(installation: Installation, rows: Sequence[Row]) -> None:
         logger.info(
             "Job %s[%s] attempt %s: %s%s", row["task"], row["id"], row["attempt"], row["kind"],
             f" by {row['completed_by']}" if row["completed_by"] else "",
+            extra=name_job(row),
         )  # fmt: skip
         signals.send_completed(installation.app, row)
 

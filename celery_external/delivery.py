@@ -16,6 +16,7 @@ from . import message, payload, signals, states
 from .config import Options, Polling
 from .errors import DatabaseUnavailableError, OptionError
 from .job import Job
+from .logs import name_job
 from .result_type import result_type_of
 from .store import attempts, decisions, deliveries, noted
 from .view import job_from
@@ -104,6 +105,11 @@ class Delivery:
         return kind
 
     @property
+    def extra(self) -> dict[str, Any]:
+        """The fields of a log line about it."""
+        return name_job(self.job_id, self.task.name)
+
+    @property
     def is_redelivered(self) -> bool:
         """Whether the broker delivers this very message once more."""
         return bool((self.request.delivery_info or {}).get("redelivered"))
@@ -140,7 +146,13 @@ class Delivery:
             try:
                 return write_it()
             except DatabaseUnavailableError as exc:
-                logger.warning("Job %s waits %ss for the database: %s", self.job_id, wait, exc)
+                logger.warning(
+                    "Job %s waits %ss for the database: %s",
+                    self.job_id,
+                    wait,
+                    exc,
+                    extra=self.extra,
+                )
                 time.sleep(wait)
         return write_it()
 
@@ -164,7 +176,9 @@ class Delivery:
                     tx, self.row, self.claim, self.installation.settings.lease
                 )
         except DatabaseUnavailableError:
-            logger.exception("Job %s: whether it was completed is not known", self.job_id)
+            logger.exception(
+                "Job %s: whether it was completed is not known", self.job_id, extra=self.extra
+            )
             return False
         if row is not None:
             self.row = row
@@ -213,7 +227,9 @@ class Delivery:
         try:
             return decide()
         except DatabaseUnavailableError:
-            logger.exception("Job %s: how its trigger ended is not known", self.job_id)
+            logger.exception(
+                "Job %s: how its trigger ended is not known", self.job_id, extra=self.extra
+            )
             return False
 
     def _failure(self, exc: BaseException) -> Row:
@@ -280,7 +296,9 @@ class Delivery:
         try:
             self.insist(self._settle)
         except DatabaseUnavailableError:
-            logger.exception("Job %s stays owed; it may be handed on once more", self.job_id)
+            logger.exception(
+                "Job %s stays owed; it may be handed on once more", self.job_id, extra=self.extra
+            )
 
     def _settle(self) -> None:
         with self.installation.database.alone() as tx:
@@ -292,7 +310,9 @@ class Delivery:
             with self.installation.database.alone() as tx:
                 deliveries.renew(tx, self.row, self.claim, self.installation.settings.lease)
         except DatabaseUnavailableError as exc:
-            logger.warning("Job %s: the claim is not renewed: %s", self.job_id, exc)
+            logger.warning(
+                "Job %s: the claim is not renewed: %s", self.job_id, exc, extra=self.extra
+            )
 
     def release(self) -> None:
         """Celery could not be told: give the claim back, for the sweep to send it again."""
@@ -304,7 +324,9 @@ class Delivery:
             with self.installation.database.alone() as tx:
                 deliveries.release(tx, self.row, self.claim, wait)
         except DatabaseUnavailableError:
-            logger.exception("Job %s stays claimed until the lease is over", self.job_id)
+            logger.exception(
+                "Job %s stays claimed until the lease is over", self.job_id, extra=self.extra
+            )
 
 
 def start_columns(options: Options) -> Row:

@@ -14,6 +14,7 @@ from .canvas import Ids, groups_of
 from .errors import ExternalError
 from .installation import Pace
 from .keepers import Keeper, keeper_of
+from .logs import name_job
 from .store import waiting
 
 if TYPE_CHECKING:
@@ -62,5 +63,10 @@ def _groups_of(app: Celery, row: Row) -> set[str]:
         embed: Any = message.load_body(app, row)[2]
         return own | groups_of(embed)
     except Exception:
-        logger.debug("The message of job %s cannot be read here", row["id"], exc_info=True)
+        logger.debug(
+            "The message of job %s cannot be read here",
+            row["id"],
+            exc_info=True,
+            extra=name_job(row),
+        )
         return own

@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 from . import message, payload, states
 from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
 from .installation import installation_of
+from .logs import name_job
 from .store import kept, read
 from .view import job_from
 
@@ -63,10 +64,14 @@ def send(installation: Installation, number: int, row: Row, sends: int = 0) -> b
     try:
         message.send_task(installation.app, row, TASK_NAME, (number, sends))
     except (OperationalError, OSError) as exc:
-        logger.warning("Job %s: the sweep tells of its late signal: %r", row["id"], exc)
+        logger.warning(
+            "Job %s: the sweep tells of its late signal: %r", row["id"], exc, extra=name_job(row)
+        )
         return False
     except Exception:
-        logger.exception("Job %s: its late signal cannot be told of", row["id"])
+        logger.exception(
+            "Job %s: its late signal cannot be told of", row["id"], extra=name_job(row)
+        )
     return True
 
 
@@ -88,8 +93,7 @@ def tell(installation: Installation, number: int, sends: int) -> None:
     if task is None:
         logger.error(
             "Job %s: a late signal for %s cannot be told: this worker does not know the task",
-            row["id"], late["task"],
-        )  # fmt: skip
+            row["id"], late["task"], extra=name_job(row))  # fmt: skip
         return
     # As it stands, but of the attempt that the outcome was for.
     whose = {name: late[name] for name in ("task", "attempt", "reference")}
@@ -97,7 +101,9 @@ def tell(installation: Installation, number: int, sends: int) -> None:
     try:
         task.on_late_signal(job, payload.decode_outcome(app, late))
     except Exception:
-        logger.exception("on_late_signal of job %s raised; it is called again later", job.id)
+        logger.exception(
+            "on_late_signal of job %s raised; it is called again later", job.id, extra=name_job(job)
+        )
         return
     with installation.database.alone() as tx:
         kept.drop(tx, namespace, number)

@@ -12,7 +12,9 @@ from kombu.serialization import loads, prepare_accept_content
 from kombu.utils import json
 
 from .checks import check_text
+from .logs import name_job, name_jobs
 from .payload import serialize
+from .propagation import keep_headers
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -29,6 +31,8 @@ OPTIONS_HEADER = "external_options"
 
 #: Where the worker's main process leaves the message's content type for the task's.
 CONTENT_TYPE_KEY = "external_content_type"
+#: Likewise the headers of one that was sent by name, as they came: a task is not shown all.
+SENT_HEADERS_KEY = "external_sent_headers"
 
 #: ``publish`` arguments that are the route or the payload's wrapping, not message properties.
 _ROUTE = ("exchange", "routing_key", "delivery_mode", "compression", "priority")
@@ -36,8 +40,12 @@ _NOT_KEPT = frozenset(
     {*_ROUTE, "serializer", "content_type", "content_encoding", "headers", "declare", "retry",
      "retry_policy", "expiration", "timeout", "confirm_timeout", "mandatory", "immediate"}
 )  # fmt: skip
-#: Headers of one delivery only: a parked job neither expires nor waits for an eta.
-_NOT_RESENT = frozenset({"eta", "expires", ATTEMPT_HEADER, CONTENT_TYPE_KEY})
+#: Headers of one delivery only: a parked job neither expires nor waits for an eta, and how long it
+#: has waited is not for how long its message was under way, as Sentry would take it.
+_NOT_RESENT = frozenset(
+    {"eta", "expires", "sentry-task-enqueued-time",
+     ATTEMPT_HEADER, CONTENT_TYPE_KEY, SENT_HEADERS_KEY}
+)  # fmt: skip
 
 #: A job that no worker takes is sent again so often; an owed one is called stuck after as many.
 MAX_SENDS = 3
@@ -65,7 +73,7 @@ def take_apart(body: Any, publish: Mapping[str, Any], route: Mapping[str, Any] |
         where.update(route)
     if where["exchange"] and publish.get("declare"):
         where["declare"] = _kept_declaration(publish["declare"][0])
-    headers = {k: v for k, v in publish["headers"].items() if k not in _NOT_RESENT}
+    headers = keep_headers(publish["headers"], _NOT_RESENT)
     envelope = {
         "headers": headers,
         "properties": {k: v for k, v in publish.items() if k not in _NOT_KEPT},
@@ -79,7 +87,9 @@ def snapshot(app: Celery, request: Any, task_name: str, serializer: str) -> Row:
     """The message columns of a row, from the request that a worker runs."""
     info = request.delivery_info or {}
     properties = request.properties or {}
+    sent = getattr(request, SENT_HEADERS_KEY, None) or request.headers or {}
     headers = {
+        **keep_headers(sent, _NOT_RESENT),
         "lang": "py",
         "task": task_name,
         "id": request.id,
@@ -96,7 +106,6 @@ def snapshot(app: Celery, request: Any, task_name: str, serializer: str) -> Row:
         "replaced_task_nesting": request.replaced_task_nesting,
         "stamped_headers": request.stamped_headers,
         "stamps": request.stamps,
-        **{k: v for k, v in (request.headers or {}).items() if k not in _NOT_RESENT},
     }
     if "ignore_result" in request.__dict__:
         headers["ignore_result"] = request.ignore_result
@@ -254,8 +263,9 @@ def send(
                 elif unfit is not None:
                     unfit.add(row["id"])
     except Exception:
-        ids = ", ".join(row["id"] for row in to_publish if row["id"] not in sent)
-        logger.warning("The broker is away; the sweep will send job %s", ids, exc_info=True)
+        ids = [row["id"] for row in to_publish if row["id"] not in sent]
+        logger.warning("The broker is away; the sweep will send job %s", ", ".join(ids),
+                       exc_info=True, extra=name_jobs(ids))  # fmt: skip
     return sent
 
 
@@ -281,7 +291,9 @@ def _resume_inline(app: Celery, row: Row) -> bool:
             throw=False,
         )
     except Exception:
-        logger.exception("The eager job %s cannot go on in this process", row["id"])
+        logger.exception(
+            "The eager job %s cannot go on in this process", row["id"], extra=name_job(row)
+        )
         return False
     return True
 
@@ -323,13 +335,15 @@ def _send_one(app: Celery, producer: Producer, row: Row, resume_queue: str | Non
             "delivery_mode": envelope.get("delivery_mode") or app.conf.task_default_delivery_mode,
         }
     except Exception:
-        logger.exception("The message of job %s cannot be put together", row["id"])
+        logger.exception(
+            "The message of job %s cannot be put together", row["id"], extra=name_job(row)
+        )
         return False
     try:
         producer.publish(row["body"], retry=True, retry_policy=_SEND_POLICY, **arguments)
     except (OperationalError, OSError):
         raise  # the others would fare no better
     except Exception:
-        logger.exception("The message of job %s cannot be sent", row["id"])
+        logger.exception("The message of job %s cannot be sent", row["id"], extra=name_job(row))
         return False
     return True

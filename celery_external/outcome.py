@@ -27,7 +27,9 @@ def hand_on(delivery: Delivery) -> Any:
             _answer_timeout(delivery)
         return _return_or_raise(delivery)
     except (ContentDisallowed, DecodeError) as exc:
-        logger.exception("The outcome of job %s cannot be read here", delivery.job_id)
+        logger.exception(
+            "The outcome of job %s cannot be read here", delivery.job_id, extra=delivery.extra
+        )
         delivery.release()
         raise Superseded(f"its outcome cannot be read: {exc}") from None
 
@@ -36,7 +38,7 @@ def hand_on_early_outcome(delivery: Delivery) -> Any:
     """The same of a job completed while its trigger ran; or leave it to whoever has it."""
     if not delivery.claim_early_outcome():
         raise delivery.leave()
-    logger.info("Job %s was completed while its trigger ran", delivery.job_id)
+    logger.info("Job %s was completed while its trigger ran", delivery.job_id, extra=delivery.extra)
     return hand_on(delivery)
 
 
@@ -58,7 +60,12 @@ def _return_or_raise(delivery: Delivery) -> Any:
             kept = payload.load(app, row["outcome"], row["outcome_type"])
             return _send_replacement(delivery, _prepare(delivery, kept))
         case kind:
-            logger.error("Job %s: this version knows no outcome %r", delivery.job_id, kind)
+            logger.error(
+                "Job %s: this version knows no outcome %r",
+                delivery.job_id,
+                kind,
+                extra=delivery.extra,
+            )
             raise Superseded(f"this version knows no outcome {kind!r}")
 
 
@@ -73,7 +80,7 @@ def _answer_timeout(delivery: Delivery) -> None:
     except Exception as exc:
         if delivery.finished:
             raise  # a retry: the next attempt is under way
-        logger.exception("on_timeout of job %s raised", delivery.job_id)
+        logger.exception("on_timeout of job %s raised", delivery.job_id, extra=delivery.extra)
         columns = payload.encode_exception(delivery.task.app, exc)
     else:
         columns = _encode_answer(delivery, answer)
@@ -153,6 +160,10 @@ def _send_replacement(delivery: Delivery, sig: Any) -> Any:
         delivery.settle()
         raise
     except Exception as exc:
-        logger.exception("Job %s cannot be replaced now; it will be tried again", delivery.job_id)
+        logger.exception(
+            "Job %s cannot be replaced now; it will be tried again",
+            delivery.job_id,
+            extra=delivery.extra,
+        )
         delivery.release()
         raise Superseded(f"its replacement could not be sent: {exc}") from None

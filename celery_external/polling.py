@@ -23,6 +23,7 @@ from .errors import (
 )
 from .installation import installation_of
 from .job import Failed, Job, Progress, Succeeded
+from .logs import name_job, name_jobs
 from .naming import can_be_id, id_of, is_external
 from .store import noted, polls, read
 from .view import job_from
@@ -75,7 +76,7 @@ def send(app: Celery, rows: Iterable[Row]) -> set[str]:
             route = envelope["exchange"], envelope["routing_key"]
         except (LookupError, TypeError, ValueError):
             logger.exception("Job %s[%s] cannot be polled: its message is damaged",
-                             row["task"], row["id"])  # fmt: skip
+                             row["task"], row["id"], extra=name_job(row))  # fmt: skip
         else:
             batches[row["task"], *route].append(row)
     sent: set[str] = set()
@@ -97,7 +98,11 @@ def _send_one(app: Celery, rows: list[Row]) -> set[str]:
     except (OperationalError, OSError):
         raise  # the others would fare no better
     except Exception:
-        logger.exception("A poll cannot be sent to the task's queue: jobs %s", ", ".join(ids))
+        logger.exception(
+            "A poll cannot be sent to the task's queue: jobs %s",
+            ", ".join(ids),
+            extra=name_jobs(ids),
+        )
         return set()
     return set(ids)
 
@@ -118,8 +123,13 @@ def poll_task(self: Any, name: str, keys: Sequence[tuple[str, int, str]]) -> int
     ]
     task: Any = installation.app.tasks.get(name)
     if not is_external(task):
-        ids = ", ".join(key["id"] for key in named)
-        logger.error("This worker knows no external task %s, and cannot poll jobs %s", name, ids)
+        ids = [key["id"] for key in named]
+        logger.error(
+            "This worker knows no external task %s, and cannot poll jobs %s",
+            name,
+            ", ".join(ids),
+            extra=name_jobs(ids),
+        )
         return None
     return _ask(installation, cast("HasPoller", task), named)
 
@@ -172,6 +182,7 @@ class _Round:
                 "The poller of %s raised; polled again later are jobs %s",
                 self._task.name,
                 ", ".join(self._unanswered),
+                extra=name_jobs(self._unanswered),
             )
             self._note(self._unanswered.values(), f"{type(exc).__name__}: {payload.as_text(exc)}")
 
@@ -194,7 +205,7 @@ class _Round:
         except DatabaseUnavailableError:
             raise
         except _TOLD as exc:
-            logger.info("The poller of %s: %s", self._task.name, exc)
+            logger.info("The poller of %s: %s", self._task.name, exc, extra=name_job(known))
         except ExternalError as exc:
             self._refuse(known, payload.as_text(exc))
 
@@ -218,7 +229,13 @@ class _Round:
 
     def _refuse(self, job: Job | str, problem: str) -> None:
         job_id = job.id if isinstance(job, Job) else job
-        logger.error("The poller of %s, job %s: %s", self._task.name, job_id, problem)
+        logger.error(
+            "The poller of %s, job %s: %s",
+            self._task.name,
+            job_id,
+            problem,
+            extra=name_job(job_id, self._task.name),
+        )
         if isinstance(job, Job):
             self._note([job], problem)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import signals, tokens
 from .errors import DatabaseUnavailableError, SchemaError, TokenRefusedError
+from .logs import name_job
 from .store import noted, read
 from .tokens import Action, Claims
 from .view import job_from
@@ -58,7 +59,11 @@ def check_claims(
     if problem is None:
         return
     logger.warning(
-        "Refused: a token for job %s, attempt %s: %s", claims.job_id, claims.attempt, problem
+        "Refused: a token for job %s, attempt %s: %s",
+        claims.job_id,
+        claims.attempt,
+        problem,
+        extra=name_job(claims.job_id),
     )
     # Jobs of another namespace are another app's.
     if is_noted and claims.namespace == installation.namespace:
@@ -86,7 +91,12 @@ def _note(installation: Installation, claims: Claims, problem: str, by: str | No
                 shown = {**row, "attempt": claims.attempt}
                 noted.note(tx, shown, "refused", by=by, details=said)
     except (DatabaseUnavailableError, SchemaError) as exc:
-        logger.warning("Job %s: the refusal is not in its history: %s", claims.job_id, exc)
+        logger.warning(
+            "Job %s: the refusal is not in its history: %s",
+            claims.job_id,
+            exc,
+            extra=name_job(claims.job_id),
+        )
         return
     if row is not None:
         job = job_from(installation.app, row)

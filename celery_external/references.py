@@ -11,6 +11,7 @@ from .checks import check_reference, check_text
 from .delivery import wait_before_repeat
 from .errors import DatabaseUnavailableError, ExternalError, OptionError
 from .job import Failed, Progress, Receipt, Succeeded
+from .logs import name_job
 from .naming import check_note
 from .store import kept, read
 from .store.place import within
@@ -132,7 +133,12 @@ def claim(installation: Installation, task: str, reference: str) -> None:
 def _apply(
     installation: Installation, place: Place, job_id: str, attempt: int, waiting: Row
 ) -> None:
-    logger.info("Job %s[%s]: a signal was here before its reference", waiting["task"], job_id)
+    logger.info(
+        "Job %s[%s]: a signal was here before its reference",
+        waiting["task"],
+        job_id,
+        extra=name_job(job_id, waiting["task"]),
+    )
     try:
         say(
             installation, job_id, attempt, _decode(installation, waiting),
@@ -142,7 +148,12 @@ def _apply(
         raise
     except ExternalError as exc:
         # Refused, which is in the history.
-        logger.warning("Job %s: a signal by its reference does not count: %s", job_id, exc)
+        logger.warning(
+            "Job %s: a signal by its reference does not count: %s",
+            job_id,
+            exc,
+            extra=name_job(job_id, waiting["task"]),
+        )
 
 
 def _encode(
@@ -218,11 +229,16 @@ def _is_over(waiting: Row, jobs: dict[int, Row | None]) -> bool:
 def _log_end(waiting: Row) -> None:
     if waiting["kind"] == kept.ENDED:
         logger.info("Job %s: the reference of its attempt %s is forgotten", waiting["job_id"],
-                    waiting["attempt"])  # fmt: skip
+                    waiting["attempt"],
+                    extra=name_job(waiting["job_id"], waiting["task"]))  # fmt: skip
     elif waiting["job_id"] is None:
         logger.warning(
             "A signal (%s) for the reference %r of %s is dropped: no job has had it for a day",
             waiting["kind"], waiting["reference"], waiting["task"],
         )  # fmt: skip
     else:
-        logger.warning("Job %s is gone, and a late signal with it", waiting["job_id"])
+        logger.warning(
+            "Job %s is gone, and a late signal with it",
+            waiting["job_id"],
+            extra=name_job(waiting["job_id"], waiting["task"]),
+        )

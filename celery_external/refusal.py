@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import late, payload, signals, states
 from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
+from .logs import name_job
 from .naming import require_row
 from .store import noted
 from .view import job_from
@@ -52,7 +53,7 @@ def refuse(  # noqa: PLR0917
         )
         if late.is_late(error, encoded):
             kept = late.keep(installation, tx, row, attempt, encoded, by)
-    logger.warning("Refused: %s", error)
+    logger.warning("Refused: %s", error, extra=name_job(row))
 
     def tell(_committed: list[Row]) -> None:
         if kept is not None:

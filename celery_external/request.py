@@ -18,6 +18,7 @@ from celery.worker.request import Request
 from . import completion, message, payload, signals, states
 from .errors import ExternalError
 from .installation import installation_of
+from .logs import name_job
 from .store import decisions, noted, read
 from .trigger import Parked, Rejected
 
@@ -31,6 +32,8 @@ class ExternalRequest(Request):
         super().__init__(*args, **kwargs)
         # For the row of a job that was sent by name: its message is kept as it came.
         self.request_dict[message.CONTENT_TYPE_KEY] = self.content_type
+        if self._attempt() is None:
+            self.request_dict[message.SENT_HEADERS_KEY] = dict(self.message.headers or {})
 
     def revoked(self) -> bool:
         """Have a revoked job end by the row: its outcome, or now a cancellation.
@@ -50,7 +53,9 @@ class ExternalRequest(Request):
             if is_revoked and row is not None and row["kind"] is None:
                 completion.cancel(installation, self.id, attempt=self._attempt(), reason="Revoked")
         except ExternalError as exc:
-            logger.info("Job %s was revoked: %s", self.id, exc)
+            logger.info(
+                "Job %s was revoked: %s", self.id, exc, extra=name_job(self.id, self.task.name)
+            )
         finally:
             installation.rest()
         # Delivered all the same: this delivery hands the outcome on.
@@ -101,7 +106,7 @@ class ExternalRequest(Request):
         if isinstance(exc, Parked):
             state.task_ready(self)
             self.acknowledge()
-            self.send_event("task-parked")
+            self._tell_parked()
         elif isinstance(exc, TimeLimitExceeded):
             # billiard tells of a hard limit twice: by on_timeout, and as the job's failure.
             state.task_ready(self)
@@ -117,6 +122,16 @@ class ExternalRequest(Request):
             if isinstance(exc, Rejected):
                 exc_info.exception = Reject(*exc.args)
             super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+
+    def _tell_parked(self) -> None:
+        """Have monitors show the job as PARKED, also one that began to watch after its start."""
+        headers = self.request_dict
+        attempts = (self._attempt() or 1) - 1
+        if attempts > (headers.get("retries") or 0) and not headers.get("replaced_task_nesting"):
+            # It was run again after it had failed. Monitors take whatever comes after a failure
+            # for something that was late, unless they are told that it is a new attempt.
+            self.send_event("task-retried", exception="Run again", traceback=None)
+        self.send_event("task-parked", name=self.name)
 
     def _on_time_limit(self, seconds: float) -> None:
         # Celery 5.6 has one option for failures and timeouts.
@@ -145,7 +160,9 @@ class ExternalRequest(Request):
         """A trigger that was running is lost; an outcome that was being handed on stays owed."""
         installation = installation_of(self.app)
         outcome = payload.outcome_columns(states.LOST, reason=reason)
-        logger.error("Job %s[%s]: %s", self.name, self.id, reason)
+        logger.error(
+            "Job %s[%s]: %s", self.name, self.id, reason, extra=name_job(self.id, self.task.name)
+        )
         try:
             with installation.database.alone() as tx:
                 row = read.get(tx, installation.namespace, self.id)
@@ -158,7 +175,11 @@ class ExternalRequest(Request):
                     tx, row, outcome, wake_in=installation.settings.resume_grace
                 )
         except ExternalError:
-            logger.exception("Job %s: that its trigger is lost will be found out later", self.id)
+            logger.exception(
+                "Job %s: that its trigger is lost will be found out later",
+                self.id,
+                extra=name_job(self.id, self.task.name),
+            )
             return
         finally:
             installation.rest()

@@ -21,7 +21,9 @@ from .config import CALL_OPTIONS, POLL_OPTIONS, check_options, resolve_options
 from .delivery import Delivery, delivery_of, start_columns
 from .errors import DatabaseUnavailableError, OptionError
 from .installation import Installation, installation_of
+from .logs import name_job
 from .naming import is_external
+from .propagation import restore_trace
 from .steering import wake_in
 from .store import attempts
 
@@ -157,6 +159,10 @@ class Call:
     def prepare(self, body: Any, publish: dict[str, Any]) -> bool:
         """Write the row and mark the message with its attempt; False: nothing is to be sent."""
         if not self._is_prepared:
+            for name in (message.CONTENT_TYPE_KEY, message.SENT_HEADERS_KEY):
+                # A retry carries on what the worker has put into its request.
+                publish["headers"].pop(name, None)
+            restore_trace(publish["headers"])
             self._is_sent = self._write(body, publish)
             self._is_prepared = True
         if self._row is not None:
@@ -182,7 +188,12 @@ class Call:
                 with self._task.app.producer_or_acquire() as producer:
                     producer.publish(body, **publish)
             except (OperationalError, OSError) as exc:
-                logger.warning("Job %s will be sent by the sweep: %r", self._task_id, exc)
+                logger.warning(
+                    "Job %s will be sent by the sweep: %r",
+                    self._task_id,
+                    exc,
+                    extra=name_job(self._task_id, self._task.name),
+                )
             else:
                 wait = _seconds_until(self._task.app, publish["headers"].get("eta"))
                 wake_in(self._installation, row, wait + self._installation.settings.pending_grace)
@@ -200,7 +211,11 @@ class Call:
                 raise
             # The task that is running must not fail for it. A new job gets its row at the
             # trigger; the own job's row says what to do next: the sweep, or the lease's end.
-            logger.exception("Job %s cannot be written now", self._task_id)
+            logger.exception(
+                "Job %s cannot be written now",
+                self._task_id,
+                extra=name_job(self._task_id, self._task.name),
+            )
             return self._own is None
 
     def _columns(self, body: Any, publish: Mapping[str, Any]) -> tuple[Row, Mapping[str, Any]]:
@@ -235,14 +250,22 @@ class Call:
                     tx, **where, row=None, claim=None, state=states.PENDING, event="continued"
                 )
         if self._row is None:
-            logger.info("Job %s exists already; it is not started again", self._task_id)
+            logger.info(
+                "Job %s exists already; it is not started again",
+                self._task_id,
+                extra=name_job(self._task_id, self._task.name),
+            )
         return self._row is not None
 
     def _begin_next_attempt(self, own: Delivery, start: Row, timing: Mapping[str, Any]) -> bool:
         is_retry = self._options.get("retries", 0) > own.request.retries
         self._row = own.begin_next_attempt(start, timing, is_retry=is_retry)
         if self._row is None:
-            logger.info("Job %s was completed meanwhile; no next attempt", self._task_id)
+            logger.info(
+                "Job %s was completed meanwhile; no next attempt",
+                self._task_id,
+                extra=name_job(self._task_id, self._task.name),
+            )
         return self._row is not None
 
     def give_up(self, exc: BaseException) -> Any:
@@ -252,14 +275,23 @@ class Call:
             return None
         try:
             if self._own is not None and isinstance(exc, Exception):
-                logger.warning("Job %s will be sent by the sweep: %r", self._task_id, exc)
+                logger.warning(
+                    "Job %s will be sent by the sweep: %r",
+                    self._task_id,
+                    exc,
+                    extra=name_job(self._task_id, self._task.name),
+                )
                 wake_in(self._installation, row, self._installation.settings.resume_grace)
                 return self._task.AsyncResult(self._task_id)
             if row["attempt"] == 1:
                 with self._installation.database.alone() as tx:
                     attempts.delete_unsent(tx, self._installation.namespace, self._task_id)
         except DatabaseUnavailableError:
-            logger.exception("Job %s has a row, and no message yet", self._task_id)
+            logger.exception(
+                "Job %s has a row, and no message yet",
+                self._task_id,
+                extra=name_job(self._task_id, self._task.name),
+            )
         return None
 
 

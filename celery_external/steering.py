@@ -11,6 +11,7 @@ from . import message, states
 from .checks import check_deadline, check_timeout
 from .errors import DatabaseUnavailableError, OptionError, RerunRefusedError
 from .job import Job
+from .logs import name_job
 from .naming import JobLike, check_attempt, check_note, known_id, require_row
 from .refusal import refuse_change
 from .store import attempts, noted, read, times
@@ -176,4 +177,9 @@ def wake_in(installation: Installation, row: Row, seconds: float) -> None:
         with installation.database.alone() as tx:
             attempts.set_wake(tx, row, seconds)
     except DatabaseUnavailableError as exc:
-        logger.warning("Job %s: the sweep looks at it when it was to before: %s", row["id"], exc)
+        logger.warning(
+            "Job %s: the sweep looks at it when it was to before: %s",
+            row["id"],
+            exc,
+            extra=name_job(row),
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from .delivery import wait_before_repeat
 from .errors import ExternalError
 from .installation import Pace, installation_of
 from .keepalive import keep_alive
+from .logs import name_job
 from .references import sweep_kept
 from .retention import purge_old
 from .store import polls, read, times
@@ -51,10 +53,12 @@ def sweep_task() -> int | None:
 
 def sweep(installation: Installation) -> int:
     """Do everything that is due, keep groups alive, purge; returns how many jobs were due."""
+    began = time.monotonic()
     total = _do_what_is_due(installation)
     sweep_kept(installation)
     keep_alive(installation)
     purge_old(installation)
+    signals.sweep_ended.send(installation.app, due=total, seconds=time.monotonic() - began)
     return total
 
 
@@ -131,11 +135,23 @@ def _send_polls(installation: Installation, polled: list[Row]) -> set[str]:
 def _announce(installation: Installation, ended: list[Row], repeated: list[Row]) -> None:
     """After the commit: receivers may look at the job, and change it."""
     for row in ended:
-        logger.warning("Job %s[%s] %s: %s", row["task"], row["id"], row["kind"], row["reason"])
+        logger.warning(
+            "Job %s[%s] %s: %s",
+            row["task"],
+            row["id"],
+            row["kind"],
+            row["reason"],
+            extra=name_job(row),
+        )
         signals.send_completed(installation.app, row)
     for row in repeated:
         if row["sends"] > message.MAX_SENDS:
-            logger.error("Job %s[%s] is stuck: no worker takes it", row["task"], row["id"])
+            logger.error(
+                "Job %s[%s] is stuck: no worker takes it",
+                row["task"],
+                row["id"],
+                extra=name_job(row),
+            )
 
 
 def _is_given_up(row: Row) -> bool:

@@ -24,7 +24,6 @@ from .config import (
 )
 from .current import CurrentJob
 from .delivery import delivery_of
-from .eager import ParkedResult
 from .errors import (
     ExternalJobCancelled,
     NoCurrentJobError,
@@ -40,6 +39,7 @@ from .naming import JobLike
 from .outcome import is_signature
 from .question import Question, check_question
 from .result_type import ResultType
+from .results import ParkedResult
 from .starting import Call, RowFirst, freeze, take_call_options, watch_options
 from .traced import TracedTask
 from .trigger import Parked
@@ -279,7 +279,7 @@ class ExternalTask(Hooks, TracedTask[P, R]):
         take_call_options(options)
         result = super().apply(args, kwargs, **options)
         if isinstance(result.result, Parked):
-            return ParkedResult(result.id, self.name)
+            return ParkedResult(result.id, self.name, self.app)
         return result
 
     def retry(  # type: ignore[override]

@@ -8,6 +8,7 @@ from .backend import SettlingBackend
 from .delivery import delivery_of
 from .generic import GenericTask, P, R
 from .outcome import replace
+from .results import ExternalResult
 from .wrapping import wrap_tracer
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class TracedTask(GenericTask[P, R]):
     @__trace__.setter
     def __trace__(self, tracer: Any) -> None:
         self.__dict__["_tracer"] = wrap_tracer(tracer)
+
+    def AsyncResult(self, task_id: str, **options: Any) -> ExternalResult:  # noqa: N802 - Celery's
+        """The result of a job, whose ``revoke`` cancels it; every call of the task returns one."""
+        found = {"backend": self.backend, "task_name": self.name, "app": self.app, **options}
+        return ExternalResult(task_id, **found)
 
     def on_replace(self, sig: Signature[Any]) -> Any:
         """Keep the replacement in the row before it is sent, so that it cannot be lost."""

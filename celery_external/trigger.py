@@ -65,7 +65,7 @@ def run(delivery: Delivery, run_trigger: Callable[[], Any]) -> Any:
     except Exception as exc:
         if delivery.claim_early_outcome():
             logger.info("Job %s was completed while its trigger ran; %r is not its end",
-                        delivery.job_id, exc)  # fmt: skip
+                        delivery.job_id, exc, extra=delivery.extra)  # fmt: skip
             return hand_on(delivery)
         _end_by(delivery, exc)
         raise
@@ -129,13 +129,17 @@ def _park(delivery: Delivery, value: Any, body: bytes | None) -> Any:
     try:
         row = delivery.insist(lambda: _write_park(delivery, body, *kept))
     except DatabaseUnavailableError:
-        logger.exception("Job %s could not park; its trigger will count as lost", delivery.job_id)
+        logger.exception(
+            "Job %s could not park; its trigger will count as lost",
+            delivery.job_id,
+            extra=delivery.extra,
+        )
         raise Superseded("the database is not available") from None
     if row is None:
         return hand_on_early_outcome(delivery)
     delivery.row = row
     delivery.finished = True
-    logger.info("Job %s[%s] parked", delivery.task.name, delivery.job_id)
+    logger.info("Job %s[%s] parked", delivery.task.name, delivery.job_id, extra=delivery.extra)
     _tell_parked(delivery)
     raise Parked(delivery.job_id)
 
@@ -152,7 +156,11 @@ def _store_parked(delivery: Delivery) -> None:
     try:
         task.backend.store_result(delivery.job_id, meta, states.PARKED, request=request)
     except Exception:
-        logger.exception("The result backend does not show job %s as PARKED", delivery.job_id)
+        logger.exception(
+            "The result backend does not show job %s as PARKED",
+            delivery.job_id,
+            extra=delivery.extra,
+        )
 
 
 def _dump_trigger_result(delivery: Delivery, value: Any) -> tuple[bytes | None, str | None]:
@@ -162,7 +170,12 @@ def _dump_trigger_result(delivery: Delivery, value: Any) -> tuple[bytes | None, 
         return payload.dump(delivery.task.app, value, "trigger's return value")
     except UnserializableError as exc:
         # The outside work has begun: this is no reason to fail.
-        logger.warning("Job %s parks without its trigger's return value: %s", delivery.job_id, exc)
+        logger.warning(
+            "Job %s parks without its trigger's return value: %s",
+            delivery.job_id,
+            exc,
+            extra=delivery.extra,
+        )
         return None, None
 
 
@@ -190,5 +203,5 @@ def _tell_parked(delivery: Delivery) -> None:
     try:
         delivery.hooks.on_parked(delivery.job())
     except Exception:
-        logger.exception("on_parked of job %s raised", delivery.job_id)
+        logger.exception("on_parked of job %s raised", delivery.job_id, extra=delivery.extra)
     signals.job_parked.send(delivery.task, job_id=delivery.job_id)

@@ -12,6 +12,7 @@ from kombu.utils import json
 
 from . import states
 from .job import HistoryEntry, Job, Progress
+from .logs import name_job
 from .message import MAX_SENDS, load_body
 from .payload import load
 
@@ -64,7 +65,7 @@ def _headers(row: Row) -> Mapping[str, Any]:
     try:
         headers: Mapping[str, Any] = json.loads(row["envelope"])["headers"]
     except (LookupError, TypeError, ValueError) as exc:
-        logger.warning("The message of job %s is damaged: %r", row["id"], exc)
+        logger.warning("The message of job %s is damaged: %r", row["id"], exc, extra=name_job(row))
         return {}
     return headers
 
@@ -75,7 +76,9 @@ def _arguments(app: Celery, row: Row) -> tuple[Any, Any]:
     try:
         args, kwargs, _embed = load_body(app, row)
     except (ContentDisallowed, DecodeError, LookupError, TypeError, ValueError) as exc:
-        logger.info("The arguments of job %s cannot be shown: %s", row["id"], exc)
+        logger.info(
+            "The arguments of job %s cannot be shown: %s", row["id"], exc, extra=name_job(row)
+        )
         return None, None
     return args, kwargs
 
@@ -84,5 +87,7 @@ def _shown_value(app: Celery, row: Row, column: str) -> Any:
     try:
         return load(app, row[column], row[f"{column}_type"])
     except (ContentDisallowed, DecodeError) as exc:
-        logger.info("The %s of job %s cannot be shown: %s", column, row["id"], exc)
+        logger.info(
+            "The %s of job %s cannot be shown: %s", column, row["id"], exc, extra=name_job(row)
+        )
         return None

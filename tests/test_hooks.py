@@ -30,8 +30,18 @@ def parameters(function: Any) -> list[str]:
 
 def test_the_methods_we_override_are_celerys_own() -> None:
     ours: dict[Any, tuple[str, ...]] = {
-        Task: ("apply_async", "apply", "retry", "on_replace", "backend", "on_bound", "__trace__"),
+        Task: (
+            "apply_async",
+            "apply",
+            "retry",
+            "on_replace",
+            "backend",
+            "on_bound",
+            "__trace__",
+            "AsyncResult",
+        ),
         Request: ("revoked", "on_timeout", "on_failure"),
+        AsyncResult: ("revoke",),
     }
     for base, names in ours.items():
         for name in names:

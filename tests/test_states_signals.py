@@ -59,9 +59,17 @@ def test_an_applied_signal(rows: Rows, state: str, early: bool, sent: bool) -> N
         receipt = rows.external.signal_succeeded(job_id, 1)
 
     assert receipt == Receipt(job_id, attempt=attempt, status="applied", early=early, sent=sent)
-    assert calls == [
-        {"sender": rows.app, "job_id": job_id, "attempt": attempt, "kind": "succeeded"}
-    ]
+    completed, parked = rows.get(job_id)["completed_at"], rows.get(job_id)["parked_at"]
+    (call,) = calls
+    assert call == {
+        "sender": rows.app,
+        "job_id": job_id,
+        "task": rows.task.name,
+        "attempt": attempt,
+        "kind": "succeeded",
+        "waited": (completed - parked).total_seconds() if parked else None,
+    }
+    assert (call["waited"] is None) == early
 
 
 @pytest.mark.parametrize("again", [1, 1.0, True])

@@ -59,7 +59,7 @@ def test_the_names_of_the_design_are_there() -> None:
         signal_succeeded signal_failed signal_progress get_job find_jobs cancel_job rerun_job
         extend_job""".split()  # noqa: SIM905 - as it stands there
     assert set(named) - set(celery_external.__all__) == set()
-    assert {"job_parked", "job_completed", "signal_refused"} <= set(vars(signals))
+    assert {"job_parked", "job_completed", "signal_refused", "sweep_ended"} <= set(vars(signals))
 
 
 def test_every_error_is_an_external_error() -> None:
@@ -229,7 +229,10 @@ def test_the_command_is_an_entry_point() -> None:
 # --- What an import costs -------------------------------------------------------------------------
 
 #: Drivers, migrations and frameworks; kombu itself imports a little of Django where it is there.
-HEAVY = {"psycopg", "alembic", "flask", "django", "fastapi", "pydantic", "rich", "jinja2", "click"}
+HEAVY = {
+    *("psycopg", "alembic", "flask", "django", "fastapi", "pydantic", "rich", "jinja2", "click"),
+    "prometheus_client",
+}
 NEEDED = "import celery.app.base, celery.canvas, celery.result, sqlalchemy"
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+from celery_external.logs import name_jobs
+
 if TYPE_CHECKING:
     from .database import Row, Transaction
 
@@ -119,5 +121,7 @@ def go_on(rows: list[Row], go: AfterCommit) -> None:
     try:
         go(rows)
     except Exception:
-        ids = ", ".join(row["id"] for row in rows)
-        logger.exception("The sweep will send what was committed: %s", ids)
+        ids = [row["id"] for row in rows]
+        logger.exception(
+            "The sweep will send what was committed: %s", ", ".join(ids), extra=name_jobs(ids)
+        )

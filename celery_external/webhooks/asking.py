@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from celery_external.checks import check_text
 from celery_external.errors import OptionError
+from celery_external.logs import name_job
 from celery_external.question import AnswerError, Question, question_of
 
 from .exchange import RefusedError
@@ -34,6 +35,7 @@ def question_about(installation: Installation, row: Row) -> Question | None:
             "Import the module of %s in this process",
             row["id"],
             row["task"],
+            extra=name_job(row),
         )
         raise RefusedError(500, "internal")
     return question_of(task)

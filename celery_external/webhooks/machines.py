@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery_external import redeeming
 from celery_external.job import Succeeded
+from celery_external.logs import name_job
 from celery_external.question import AnswerError
 from celery_external.tokens import Action, Claims
 from celery_external.view import job_from
@@ -63,7 +64,8 @@ def _outcome(
 ) -> Outcome | None:
     if mapping is None:
         return by_default(claims.action, body)
-    return ask_mapping(f"Job {row['id']}", mapping, job_from(installation.app, row), body)
+    job = job_from(installation.app, row)
+    return ask_mapping(f"Job {job.id}", mapping, job, body, extra=name_job(job))
 
 
 def _by(claims: Claims, body: Any, request: Request, *, is_named: bool) -> str:

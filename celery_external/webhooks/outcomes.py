@@ -54,8 +54,13 @@ def by_default(action: Action, body: Any) -> Outcome:
     raise invalid("outcome must be succeeded, failed or progress")
 
 
-def ask_mapping(about: str, mapping: Callable[..., Any], *given: Any) -> Outcome | None:
-    """What the user's mapping makes of a body; ``about`` names it in the log.
+def ask_mapping(
+    about: str,
+    mapping: Callable[..., Any],
+    *given: Any,
+    extra: Mapping[str, Any] | None = None,
+) -> Outcome | None:
+    """What the user's mapping makes of a body; ``about`` and ``extra`` name it in the log.
 
     Raises:
         RefusedError: 500: the mapping raised, or returned something else.
@@ -63,7 +68,7 @@ def ask_mapping(about: str, mapping: Callable[..., Any], *given: Any) -> Outcome
     try:
         found = mapping(*given)
     except Exception as exc:
-        logger.exception("%s: the mapping raised", about)
+        logger.exception("%s: the mapping raised", about, extra=extra)
         raise RefusedError(500, "internal") from exc
     if found is None or isinstance(found, _KINDS):
         return found
@@ -71,6 +76,7 @@ def ask_mapping(about: str, mapping: Callable[..., Any], *given: Any) -> Outcome
         "%s: the mapping must return Succeeded(...), Failed(...), Progress(...) or None, not %s",
         about,
         type(found).__name__,
+        extra=extra,
     )
     raise RefusedError(500, "internal")
 

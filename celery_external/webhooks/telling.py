@@ -15,6 +15,7 @@ from celery_external.errors import (
     UnserializableError,
 )
 from celery_external.job import Job
+from celery_external.logs import name_job
 from celery_external.naming import require_row
 from celery_external.tokens import Claims
 from celery_external.view import job_from
@@ -68,7 +69,9 @@ def tell(installation: Installation, claims: Claims, outcome: Outcome, by: str |
     except JobAlreadyCompletedError as exc:
         raise conflict(exc.job) from exc
     except (OptionError, ResultInvalidError, UnserializableError) as exc:
-        logger.warning("Job %s: %s", claims.job_id, type(exc).__name__)
+        logger.warning(
+            "Job %s: %s", claims.job_id, type(exc).__name__, extra=name_job(claims.job_id)
+        )
         raise invalid(exc.problem) from exc
     if receipt.early and receipt.status == "applied":
         return Answer(202, "applied", {"early": True})

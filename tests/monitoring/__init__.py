@@ -1,0 +1,1 @@
+"""What monitors see of jobs: events, Flower, metrics, traces and logs."""
