@@ -87,7 +87,7 @@ class Installation:
             if found != schema.REVISION and self._unchecked.makes_itself:
                 self.upgrade()
             elif found != schema.REVISION:
-                raise self._schema_error(found)
+                raise self.schema_error(found)
         logger.info("celery-external keeps its jobs in %s", self._unchecked)
         return self._unchecked
 
@@ -126,11 +126,12 @@ class Installation:
         """
         found = self.read_revision()
         if found is not None and not migrations.is_known(found):
-            raise self._schema_error(found)
+            raise self.schema_error(found)
         if found != schema.REVISION:
             self._unchecked.upgrade(migrations.upgrade)
 
-    def _schema_error(self, found: str | None) -> SchemaError:
+    def schema_error(self, found: str | None) -> SchemaError:
+        """Says that the database has another revision, and what to run."""
         home = self._unchecked
         return SchemaError(str(home), found, schema.REVISION, home.upgrade_command)
 

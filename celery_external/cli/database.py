@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from celery_external import schema
-from celery_external.errors import SchemaError
 from celery_external.extension import External
+from celery_external.installation import installation_of
 
 from .command import Command, pass_external
 from .terminal import write
@@ -36,5 +36,5 @@ def current(external: External, /) -> None:
     """
     found = external.current_revision()
     if found != schema.REVISION:
-        raise SchemaError(external.database_name, found, schema.REVISION)
+        raise installation_of(external.app).schema_error(found)
     write(f"{external.database_name} is at {found}")

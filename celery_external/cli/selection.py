@@ -80,7 +80,7 @@ def _read_ids(ids: Sequence[str]) -> list[str]:
     """The ids, each once; - stands for the lines of stdin."""
     read: list[str] = []
     for one in ids:
-        lines: Iterable[str] = click.get_text_stream("stdin") if one == "-" else [one]
+        lines: Iterable[str] = sys.stdin if one == "-" else [one]
         read.extend(stripped for line in lines if (stripped := line.strip()))
     return list(dict.fromkeys(read))
 
