@@ -55,12 +55,15 @@ EVERYTHING: dict[str, Any] = {
     "sweep_in_worker": True,
     "resume_grace": timedelta(minutes=2),
     "pending_grace": 0.5,
+    "retention": timedelta(days=7),
+    "purge_history": False,
     "secret_keys": ["x" * 32, "y" * 32],
     "base_url": "https://shop.example/external/",
 }
 #: What is kept otherwise than it was given.
 CHECKED: dict[str, Any] = {
     "resume_grace": 120.0,
+    "retention": 7 * 86400.0,
     "secret_keys": ("x" * 32, "y" * 32),
     "base_url": "https://shop.example/external",
 }

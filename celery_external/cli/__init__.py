@@ -8,8 +8,11 @@ import click
 from celery.bin.base import handle_preload_options
 
 from .database import current, upgrade
+from .doctor import doctor
 from .export import export
+from .figures import stats
 from .list_jobs import list_jobs
+from .purge import purge
 from .show_job import show_job
 from .steer import cancel, extend, fail, rerun, succeed
 from .sweep import sweep
@@ -29,12 +32,15 @@ def external(ctx: click.Context, **_options: Any) -> None:
 for _command in (
     cancel,
     current,
+    doctor,
     export,
     extend,
     fail,
     list_jobs,
+    purge,
     rerun,
     show_job,
+    stats,
     succeed,
     sweep,
     upgrade,

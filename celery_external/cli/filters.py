@@ -9,7 +9,7 @@ import click
 from celery.bin.base import CeleryOption
 
 from celery_external import states
-from celery_external.store import read
+from celery_external.store.filters import TIMES
 
 from .values import Json, Moment
 
@@ -64,7 +64,7 @@ FILTERS: Mapping[str, Mapping[str, Any]] = {
     "completed_by": _text("Whose outcome was said by this one."),
     "attempt": {"type": click.IntRange(min=1), "help": "At this attempt."},
     **{name: {"is_flag": True, "help": text} for name, text in _FLAGS.items()},
-    **{name: _time(name) for name in read.TIMES},
+    **{name: _time(name) for name in TIMES},
 }
 
 

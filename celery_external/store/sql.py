@@ -10,7 +10,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from celery_external.schema import UtcDateTime
+from celery_external.schema import Json, UtcDateTime
 
 
 class now(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
@@ -69,6 +69,27 @@ class has_bytes(GenericFunction[bool]):  # noqa: N801 - reads as SQL
     package = "celery_external"
 
 
+class explained(sa.Executable, sa.ClauseElement):  # noqa: N801 - reads as SQL
+    """PostgreSQL's plan for a query, as JSON; the query is not run."""
+
+    inherit_cache = False
+    exported_columns = (sa.column("plan", Json()),)
+
+    def __init__(self, query: sa.Select[Any]) -> None:
+        self.query = query
+
+
+def once(moment: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+    """The clock, read once: read anew for each row, no index could be searched by it."""
+    return sa.select(moment).scalar_subquery()
+
+
+def each_text(dialect: str, array: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
+    """The texts of a JSON array, as rows with a ``value``."""
+    function = sa.func.jsonb_array_elements_text if dialect == "postgresql" else sa.func.json_each
+    return function(array).table_valued(sa.column("value", sa.Text()), name="each")
+
+
 def _sides(element: GenericFunction[Any], compiler: SQLCompiler, **kw: Any) -> tuple[str, ...]:
     return tuple(compiler.process(clause, **kw) for clause in element.clauses)
 
@@ -79,6 +100,11 @@ _SQLITE_CLOCK = "'%Y-%m-%d %H:%M:%f000'"
 def _sqlite_clock(compiler: SQLCompiler) -> str:
     # A paramstyle with % wants it doubled.
     return _SQLITE_CLOCK.replace("%", "%%") if compiler.preparer._double_percents else _SQLITE_CLOCK  # noqa: SLF001
+
+
+@compiles(explained, "postgresql")
+def _explained_postgresql(element: explained, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"EXPLAIN (FORMAT JSON) {compiler.process(element.query, **kw)}"
 
 
 @compiles(now, "postgresql")

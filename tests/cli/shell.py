@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from tests.processes import REPOSITORY
 from tests.systems import TASKS
@@ -118,7 +118,7 @@ class Terminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_exc: Any) -> None:
+    def __exit__(self, *_exc: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(TIMEOUT)

@@ -115,6 +115,14 @@ def upgrade() -> None:
             f"celery_external_job_{order}", "celery_external_job", ["namespace", order, "id"]
         )
     op.create_index("celery_external_job_root_id", "celery_external_job", ["namespace", "root_id"])
+    unsettled = sa.text("kind IS NULL OR wake_at IS NOT NULL")
+    op.create_index(
+        "celery_external_job_unsettled",
+        "celery_external_job",
+        ["namespace", "state", "task", "parked_at"],
+        postgresql_where=unsettled,
+        sqlite_where=unsettled,
+    )
     if not on_sqlite:
         op.create_index(
             "celery_external_job_labels", "celery_external_job", ["labels"], postgresql_using="gin"
@@ -142,4 +150,12 @@ def upgrade() -> None:
         ["namespace", "task", "reference"],
         postgresql_where=referenced,
         sqlite_where=referenced,
+    )
+    of_a_job = sa.text("job_id IS NOT NULL")
+    op.create_index(
+        "celery_external_kept_signal_job",
+        "celery_external_kept_signal",
+        ["namespace", "job_id"],
+        postgresql_where=of_a_job,
+        sqlite_where=of_a_job,
     )
