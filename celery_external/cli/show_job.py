@@ -37,17 +37,18 @@ def show_job(external: External, /, *, job_id: str, format_: str) -> None:
     if format_ == "json":
         write(json_text(record_with_history(job), indent=2))
         return
-    write("\n".join(_lines(job)))
+    write("\n".join(describe(job)))
 
 
-def _lines(job: Job) -> Iterator[str]:
+def describe(job: Job) -> Iterator[str]:
+    """Everything of a job for people, line by line."""
     yield f"Job {plain(job.id)}"
     fields = [(title, value) for title, value in _fields(job) if value is not None]
     width = max(len(title) for title, _ in fields)
     for title, value in fields:
         yield f"  {title.ljust(width)}  {plain(value)}"
     yield "History"
-    for entry in job.history:
+    for entry in _timeline(job):
         yield f"  {_line(entry)}"
 
 
@@ -72,9 +73,6 @@ def _fields(job: Job) -> Iterator[tuple[str, str | None]]:
         yield "trigger said", shown_json(job.trigger_result)
     for name in ("reference", "queue", "root_id", "parent_id", "group_id"):
         yield name.removesuffix("_id"), getattr(job, name)
-    for name in ("created", "started", "parked", "completed"):
-        moment = getattr(job, f"{name}_at")
-        yield name, moment_text(moment) if moment else None
 
 
 def _waits_for(job: Job) -> tuple[str, datetime | None]:
@@ -113,6 +111,20 @@ def _progress(progress: Progress) -> str:
     if progress.at is not None:
         parts.append(f"at {when_text(progress.at)}")
     return " ".join(parts)
+
+
+def _timeline(job: Job) -> list[HistoryEntry]:
+    """The history, with the times of the present attempt, which are no lines of it."""
+    begun = [
+        HistoryEntry(name, attempt, moment)
+        for name, attempt, moment in (
+            ("created", 1, job.created_at),
+            ("started", job.attempt, job.started_at),
+            ("parked", job.attempt, job.parked_at),
+        )
+        if moment is not None
+    ]
+    return sorted([*begun, *job.history], key=lambda entry: entry.at)
 
 
 def _line(entry: HistoryEntry) -> str:

@@ -36,8 +36,11 @@ class Table:
 
 
 def write(text: str) -> None:
-    """A line, or several, on stdout."""
-    click.echo(text)
+    """A line, or several, on stdout; as they are, but for what would steer a terminal."""
+    if sys.stdout.isatty():
+        text = "\n".join(map(plain, text.split("\n")))
+    # Otherwise click takes colours out of what a program reads.
+    click.echo(text, color=True)
 
 
 def tell(text: str) -> None:

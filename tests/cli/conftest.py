@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.shell import Shell
-from tests.rows import Rows
 
 
 @pytest.fixture
-def shell(rows: Rows, database_url: str) -> Shell:
+def shell(database_url: str) -> Shell:
     """A shell on the database of ``rows``: SQLite and PostgreSQL in turn."""
-    assert rows
     return Shell(database_url)
 
 

@@ -48,13 +48,12 @@ class Shell:
             self.command(arguments),
             cwd=REPOSITORY,
             env=self.environment(env),
-            input=typed,
+            input=typed.encode(),
             capture_output=True,
-            text=True,
             check=False,
             timeout=TIMEOUT,
         )
-        return Said(run.returncode, run.stdout, run.stderr)
+        return Said(run.returncode, run.stdout.decode(), run.stderr.decode())
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """The words of the command."""

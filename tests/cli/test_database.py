@@ -15,6 +15,7 @@ from tests.cli.shell import Said, Shell
 from tests.rows import Rows
 from tests.servers import Postgres
 
+NO_TABLES = "Error: {} has no celery-external tables. Run: celery -A <your app> external upgrade\n"
 NO_DATABASE = "postgresql+psycopg://user:s3cr3t@127.0.0.1:1/db"
 
 
@@ -40,12 +41,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def test_upgrade_makes_the_tables_and_may_be_repeated(empty_url: str) -> None:
     if empty_url.startswith("postgresql"):
-        assert celery(empty_url, "current") == (
-            1,
-            "",
-            f"Error: {empty_url} has no celery-external tables. "
-            "Run: celery -A <your app> external upgrade\n",
-        )
+        assert celery(empty_url, "current") == (1, "", NO_TABLES.format(empty_url))
     made = celery(empty_url, "upgrade")
     assert made == (0, f"{empty_url}: no tables -> {schema.REVISION}\n", "")
 
@@ -88,11 +84,7 @@ def test_sweep_does_what_is_due(database_url: str) -> None:
 
 def test_sweep_of_postgresql_without_tables_says_what_to_run(postgres: Postgres) -> None:
     url = postgres.create_database()
-    assert celery(url, "sweep") == (
-        1,
-        "",
-        f"Error: {url} has no celery-external tables. Run: celery -A <your app> external upgrade\n",
-    )
+    assert celery(url, "sweep") == (1, "", NO_TABLES.format(url))
     postgres.drop_database(url)
 
 
