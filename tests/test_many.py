@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
-from celery_external import Failed, JobNotFoundError, Receipt, StaleAttemptError, Succeeded
+from celery_external import (
+    ExternalTask,
+    Failed,
+    JobNotFoundError,
+    Receipt,
+    StaleAttemptError,
+    Succeeded,
+)
 from celery_external.many import cancel_many
-from tests.rows import Rows
+from tests.rows import Rows, ask
 
 WAYS: dict[str, Callable[[Rows, list[tuple[str, int]]], list[Receipt]]] = {
     "succeed": lambda rows, jobs: rows.external.signal_many(
@@ -51,10 +58,8 @@ def test_each_counts_for_its_attempt_or_for_none(rows: Rows, way: str) -> None:
 
 def test_of_a_task_with_a_result_type(rows: Rows) -> None:
     rows.app.tasks.pop("rows.ask")
-    make: Any = rows.app.task(
-        base=type(rows.task).__mro__[1], name="rows.ask", shared=False, result_type=int
-    )
-    rows.task = make(lambda: None)
+    make: Any = rows.app.task(base=ExternalTask, name="rows.ask", shared=False, result_type=int)
+    rows.task = make(ask)
     parked, again = rows.parked(), rows.retry()
 
     receipts = rows.external.signal_many([(parked, Succeeded("3"), 1), (again, Succeeded("3"), 1)])

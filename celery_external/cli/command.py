@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,6 +65,14 @@ def pass_external(function: Callable[Concatenate[External, P], R]) -> Callable[P
         return function(get_external(app), *args, **kwargs)
 
     return call
+
+
+def login_name() -> str | None:
+    """Who is logged in, for the history; a container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        return None
 
 
 @contextmanager

@@ -23,6 +23,9 @@ from .values import Span
 
 ORDERS = [f"{sign}{name}" for name in read.ORDERS for sign in ("", "-")]
 
+#: Seconds between two looks at the least.
+SHORTEST_PAUSE = 0.1
+
 
 @click.command("list", cls=Command)
 @filter_options()
@@ -83,7 +86,8 @@ def list_jobs(
     if is_watched and format_ != "table":
         raise click.UsageError("--watch draws tables: leave --format out")
     if is_watched:
-        watch(lambda: _as_table(find(), with_time=True), interval.total_seconds())
+        pause = max(interval.total_seconds(), SHORTEST_PAUSE)
+        watch(lambda: _as_table(find(), with_time=True), pause)
         return
     page = find()
     if format_ == "table":

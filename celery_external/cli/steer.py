@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,22 +13,14 @@ from celery_external.extension import External
 from celery_external.installation import installation_of
 from celery_external.job import Failed, Receipt, Succeeded
 
-from .command import Command, pass_external
+from .command import Command, login_name, pass_external
 from .deciding import SMALL_BATCH, decide_all, one_by_one
 from .selection import Chosen, choose, selection_options
 from .values import Json, Moment, Span
 
-
-def _login_name() -> str | None:
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):
-        return None  # a container's user may have no name
-
-
 _by = click.option(
     "--by",
-    default=_login_name,
+    default=login_name,
     show_default="your login name",
     metavar="TEXT",
     help="Who says so, for the history.",

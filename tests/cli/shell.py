@@ -16,7 +16,7 @@ from tests.processes import REPOSITORY
 from tests.systems import TASKS
 
 CELERY = str(Path(sys.executable).parent / "celery")
-TIMEOUT = 60.0
+TIMEOUT = 100.0
 #: What steers a terminal.
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

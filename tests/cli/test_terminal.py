@@ -107,7 +107,7 @@ def test_watch(rows: Rows, on_sqlite: Shell) -> None:
         watched.read_until(first)
         second = rows.parked()
         watched.read_until(second)
-        watched.type("\x03")
+        watched.process.send_signal(signal.SIGINT)
         shown = watched.read_all()
     assert watched.process.returncode == 0, shown
     assert "Ctrl-C ends" in shown
@@ -117,7 +117,7 @@ def test_watch(rows: Rows, on_sqlite: Shell) -> None:
 def test_watch_without_a_terminal(rows: Rows, on_sqlite: Shell, tmp_path: Path) -> None:
     first = rows.parked()
     out = tmp_path / "out"
-    command = on_sqlite.command(["list", "--watch", "--interval", "100ms".replace("100ms", "0.1s")])
+    command = on_sqlite.command(["list", "--watch", "--interval", "0.1s"])
     with out.open("w") as file, subprocess.Popen(
         command, cwd=REPOSITORY, env=on_sqlite.environment({}), stdout=file, stderr=file
     ) as process:  # fmt: skip
@@ -129,7 +129,7 @@ def test_watch_without_a_terminal(rows: Rows, on_sqlite: Shell, tmp_path: Path) 
 
 
 def test_a_reader_that_goes_away(rows: Rows, on_sqlite: Shell) -> None:
-    rows.copy(rows.parked(meta={"text": "long " * 100}), 3000)
+    rows.copy(rows.parked(meta={"text": "long " * 100}), 2000)
     with subprocess.Popen(
         on_sqlite.command(["export"]), cwd=REPOSITORY, env=on_sqlite.environment({}),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
