@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Labels that are shown.
 SHOWN_LABELS = 50
 #: Parked jobs whose labels are looked at, of all tasks together; and of one task at least.
-SAMPLE, SMALLEST_SAMPLE = 20_000, 200
+SAMPLE, SMALLEST_SAMPLE = 10_000, 200
 #: Ended jobs that are looked at, in all steps together.
 OUTCOMES = 100_000
 MAX_STEPS = 1000
@@ -45,6 +45,11 @@ def read_stats(installation: Installation) -> Stats:
             key=lambda one: (-one.parked.number, one.task),
         )
         open_states = {state: count(state=state) for state in _OPEN_STATES}
+        if not open_states[states.PARKED].exact and len(tasks) < stats.MAX_TASKS:
+            # Of each task by itself more is known.
+            open_states[states.PARKED] = Count(
+                sum(one.parked.number for one in tasks), all(one.parked.exact for one in tasks)
+            )
         return Stats(
             at=stats.read_clock(tx),
             parked=open_states[states.PARKED],

@@ -34,7 +34,7 @@ def current(external: External, /) -> None:
 
     Exits with 1 if it is not the one that this version of celery-external needs.
     """
-    found = external.current_revision()
-    if found != schema.REVISION:
-        raise installation_of(external.app).schema_error(found)
-    write(f"{external.database_name} is at {found}")
+    problem = installation_of(external.app).find_schema_problem()
+    if problem is not None:
+        raise problem
+    write(f"{external.database_name} is at {schema.REVISION}")
