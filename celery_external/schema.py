@@ -119,15 +119,21 @@ job = sa.Table(
     sa.Column("completed_at", UtcDateTime),
 )
 
-history = sa.Table(
-    "celery_external_history",
-    metadata,
-    sa.Column(
+
+def _number() -> sa.Column[int]:
+    """The primary key of what is added in order."""
+    return sa.Column(
         "id",
         sa.BigInteger().with_variant(sa.Integer, "sqlite"),
         sa.Identity(always=False),
         primary_key=True,
-    ),
+    )
+
+
+history = sa.Table(
+    "celery_external_history",
+    metadata,
+    _number(),
     sa.Column("namespace", sa.Text, nullable=False),
     sa.Column("job_id", sa.Text, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
@@ -143,12 +149,7 @@ history = sa.Table(
 kept_signal = sa.Table(
     "celery_external_kept_signal",
     metadata,
-    sa.Column(
-        "id",
-        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
-        sa.Identity(always=False),
-        primary_key=True,
-    ),
+    _number(),
     sa.Column("namespace", sa.Text, nullable=False),
     sa.Column("task", sa.Text, nullable=False),
     sa.Column("reference", sa.Text),
