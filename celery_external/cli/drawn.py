@@ -50,12 +50,16 @@ class Drawing:
 
 
 def _draw(table: Table) -> rich.table.Table:
-    drawn = rich.table.Table(box=rich.box.SIMPLE_HEAD, caption=table.note, caption_justify="left")
-    for index, title in enumerate(table.titles):
-        # An id is there to be copied.
-        overflow = "ellipsis" if index else "fold"
-        drawn.add_column(title, overflow=overflow, no_wrap=bool(index))  # type: ignore[arg-type]
+    drawn = rich.table.Table(
+        box=rich.box.SIMPLE_HEAD, pad_edge=False, caption=table.note, caption_justify="left"
+    )
+    for title in table.titles:
+        drawn.add_column(title, no_wrap=title not in table.long)
     for row in table.rows:
-        # As Text: what jobs carry is no markup.
-        drawn.add_row(*(Text(plain(cell)) for cell in row))
+        drawn.add_row(*map(_cell, row))
     return drawn
+
+
+def _cell(value: object) -> Text:
+    # As Text: what jobs carry is no markup.
+    return Text(plain(value), no_wrap=True, overflow="ellipsis")

@@ -102,24 +102,31 @@ def list_jobs(
 
 def _as_table(page: Page, *, with_time: bool = False) -> Table:
     now = datetime.now(UTC)
-    titles = ["ID", "TASK", "STATE", "ATTEMPT", "LABELS", "FOR", "DEADLINE"]
+    titles = ["ID", "TASK", "STATE", "LABELS", "FOR", "DEADLINE"]
     note = f"{moment_text(now)}, Ctrl-C ends" if with_time else None
-    return Table(titles, [_row(job, now) for job in page], note)
+    return Table(titles, [_row(job, now) for job in page], note, long=("TASK", "LABELS"))
 
 
 def _row(job: Job, now: datetime) -> list[object]:
     since = job.completed_at or job.parked_at or job.started_at or job.created_at or now
-    state = job.state if job.is_open or job.settled else f"{job.state} (owed)"
-    deadline = distance_text(job.deadline) if job.deadline and job.is_open else ""
     return [
         job.id,
         job.shadow or job.task,
-        f"{state} (stuck)" if job.stuck else state,
-        job.attempt,
+        _state(job),
         ", ".join(job.labels),
         span_text(now - since),
-        deadline,
+        distance_text(job.deadline) if job.deadline and job.is_open else "",
     ]
+
+
+def _state(job: Job) -> str:
+    """The state, and what is out of the ordinary about it."""
+    more = [
+        *(["owed"] if not (job.is_open or job.settled) else []),
+        *(["stuck"] if job.stuck else []),
+        *([f"attempt {job.attempt}"] if job.attempt > 1 else []),
+    ]
+    return f"{job.state} ({', '.join(more)})" if more else job.state
 
 
 def _as_json(page: Page) -> str:

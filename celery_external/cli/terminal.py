@@ -18,11 +18,15 @@ from .texts import plain
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under titles; the first column is never shortened. ``note`` stands below."""
+    """Rows under titles; ``note`` stands below.
+
+    Where there is no room, the columns that are ``long`` are shortened.
+    """
 
     titles: Sequence[str]
     rows: Sequence[Sequence[object]]
     note: str | None = None
+    long: Sequence[str] = ()
 
     def as_text(self) -> str:
         """Columns of text, whole, whatever the width."""
