@@ -142,12 +142,17 @@ class External(Operating):
 
     def signal_many(
         self,
-        outcomes: Iterable[tuple[JobLike, Succeeded | Failed]],
+        outcomes: Iterable[many.Given],
         *,
         by: str | None = None,
+        reason: str | None = None,
         using: Any = None,
     ) -> list[Receipt]:
         """Record many outcomes at once, in one statement on PostgreSQL.
+
+        ``outcomes`` are pairs of a job and its outcome; with an attempt as the third, it counts
+        for that attempt or for none. ``reason``, of the successes, ``by`` and ``using`` are as of
+        :meth:`signal_succeeded`.
 
         Returns:
             One Receipt for each, in order. A refused one has ``status == "refused"`` and the
@@ -157,7 +162,7 @@ class External(Operating):
         Raises:
             UnserializableError: A result cannot be serialized; nothing was written.
         """
-        return many.signal_many(self._installation, outcomes, by=by, using=using)
+        return many.signal_many(self._installation, outcomes, by=by, reason=reason, using=using)
 
     def cancel_job(
         self,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from . import payload
-from .completion import hand_on, signal
+from . import payload, states
+from .completion import cancel, hand_on, signal
 from .errors import ExternalError, ResultInvalidError
 from .job import Failed, Receipt, Succeeded
-from .naming import JobLike, can_be_id, check_note, id_of
+from .naming import JobLike, can_be_id, check_attempt, check_note, id_of
 from .result_type import ResultType, check_outcome, result_types
 from .store import decisions, noted, read
 
@@ -18,21 +19,67 @@ if TYPE_CHECKING:
     from .store.database import Row
     from .store.place import Place
 
+#: A job and its outcome, and the only attempt that this may count for.
+Given: TypeAlias = "tuple[JobLike, Succeeded | Failed] | tuple[JobLike, Succeeded | Failed, int]"
+
+
+class _Cancelled:
+    """In an outcome's place: the job is called off."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What is said of one job."""
+
+    job_id: str
+    outcome: Succeeded | Failed | _Cancelled
+    attempt: int | None
+
 
 def signal_many(
     installation: Installation,
-    outcomes: Iterable[tuple[JobLike, Succeeded | Failed]],
+    outcomes: Iterable[Given],
     *,
     by: str | None = None,
+    reason: str | None = None,
     using: Any = None,
 ) -> list[Receipt]:
     """Record many outcomes in one statement; a refused one is a Receipt with an ``error``."""
-    by, place = check_note("by", by), installation.place(using)
-    given = [(id_of(job), outcome) for job, outcome in outcomes]
-    prepared = _prepare_many(installation, place, given)
+    words = [_word(job, outcome, rest[0] if rest else None) for job, outcome, *rest in outcomes]
+    return _decide(installation, words, by=by, reason=reason, using=using)
+
+
+def cancel_many(
+    installation: Installation,
+    jobs: Iterable[tuple[JobLike, int | None]],
+    *,
+    by: str | None = None,
+    reason: str | None = None,
+    using: Any = None,
+) -> list[Receipt]:
+    """Call off many jobs, each of the attempt that is named with it, likewise."""
+    words = [_word(job, _Cancelled(), attempt) for job, attempt in jobs]
+    return _decide(installation, words, by=by, reason=reason, using=using)
+
+
+def _word(job: JobLike, outcome: Succeeded | Failed | _Cancelled, attempt: int | None) -> _Word:
+    check_attempt(attempt)
+    return _Word(id_of(job), outcome, attempt)
+
+
+def _decide(
+    installation: Installation,
+    given: Sequence[_Word],
+    *,
+    by: str | None,
+    reason: str | None,
+    using: Any,
+) -> list[Receipt]:
+    by, note, place = check_note("by", by), check_note("reason", reason), installation.place(using)
+    prepared = _prepare_many(installation, place, given, note)
     first: dict[str, int] = {}
-    for index, (job_id, _) in enumerate(given):
-        first.setdefault(job_id, index)
+    for index, word in enumerate(given):
+        first.setdefault(word.job_id, index)
     together = [one for index in first.values() if (one := prepared[index]) is not None]
     with noted.deciding(place) as tx:
         rows = decisions.decide_many(
@@ -46,52 +93,56 @@ def signal_many(
     return [
         applied[index]
         if index in applied
-        else _signal_alone(installation, *one, by=by, using=using)
-        for index, one in enumerate(given)
+        else _decide_alone(installation, word, by=by, note=note, using=using)
+        for index, word in enumerate(given)
     ]
 
 
 def _prepare_many(
-    installation: Installation, place: Place, given: Sequence[tuple[str, Succeeded | Failed]]
+    installation: Installation, place: Place, given: Sequence[_Word], note: str | None
 ) -> list[tuple[str, int | None, Row] | None]:
     """Job, attempt and columns of each; None for one that must be looked at alone."""
     types = result_types(installation.app)
     rows: Mapping[str, Row] = {}
     if types:
         with place.alone() as tx:
-            ids = {job_id for job_id, _ in given if can_be_id(job_id)}
+            ids = {word.job_id for word in given if can_be_id(word.job_id)}
             rows = read.find_tasks(tx, installation.namespace, sorted(ids))
-    return [_prepare(installation, types, rows, *one) for one in given]
+    return [_prepare(installation, types, rows, word, note) for word in given]
 
 
 def _prepare(
     installation: Installation,
     types: Mapping[str, ResultType],
     rows: Mapping[str, Row],
-    job_id: str,
-    outcome: Succeeded | Failed,
+    word: _Word,
+    note: str | None,
 ) -> tuple[str, int | None, Row] | None:
-    attempt: int | None = None
+    outcome, attempt = word.outcome, word.attempt
+    if isinstance(outcome, _Cancelled):
+        encoded = payload.outcome_columns(states.CANCELLED, reason=note)
+        return (word.job_id, attempt, encoded) if can_be_id(word.job_id) else None
     if types and isinstance(outcome, Succeeded):
         try:
-            row = rows[job_id]
-            outcome, attempt = check_outcome(types, row, outcome), row["attempt"]
+            row = rows[word.job_id]
+            outcome = check_outcome(types, row, outcome)
         except (KeyError, ResultInvalidError):
             return None
-    encoded = payload.encode_outcome(installation.app, outcome)
-    return (job_id, attempt, encoded) if can_be_id(job_id) else None
+        if attempt not in {None, row["attempt"]}:
+            return None
+        attempt = row["attempt"]
+    encoded = payload.encode_outcome(installation.app, outcome, note=note)
+    return (word.job_id, attempt, encoded) if can_be_id(word.job_id) else None
 
 
-def _signal_alone(
-    installation: Installation,
-    job_id: str,
-    outcome: Succeeded | Failed,
-    *,
-    by: str | None,
-    using: Any,
+def _decide_alone(
+    installation: Installation, word: _Word, *, by: str | None, note: str | None, using: Any
 ) -> Receipt:
+    said: Mapping[str, Any] = {"attempt": word.attempt, "by": by, "reason": note, "using": using}
     try:
         # Alone it may count after all: between the two statements a new attempt may have begun.
-        return signal(installation, job_id, outcome, by=by, using=using)
+        if isinstance(word.outcome, _Cancelled):
+            return cancel(installation, word.job_id, **said)
+        return signal(installation, word.job_id, word.outcome, **said)
     except ExternalError as exc:
-        return Receipt(job_id, attempt=0, status="refused", error=exc)
+        return Receipt(word.job_id, attempt=0, status="refused", error=exc)

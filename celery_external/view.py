@@ -46,19 +46,20 @@ def job_from(app: Celery, row: Row, history: Sequence[Row] = ()) -> Job:
         result=_shown_value(app, row, "outcome") if succeeded else None,
         trigger_result=_shown_value(app, row, "trigger_result"),
         progress=_progress(row["progress"]),
-        history=tuple(_entry(line) for line in history),
+        history=tuple(entry_from(line) for line in history),
     )
+
+
+def entry_from(line: Row) -> HistoryEntry:
+    """A line of the history likewise."""
+    kept = ("event", "attempt", "at", "by", "reason")
+    return HistoryEntry(**{name: line[name] for name in kept}, details=line["details"] or {})
 
 
 def _progress(kept: Mapping[str, Any] | None) -> Progress | None:
     if kept is None:
         return None
     return Progress(**{**kept, "at": datetime.fromisoformat(kept["at"])})
-
-
-def _entry(line: Row) -> HistoryEntry:
-    kept = ("event", "attempt", "at", "by", "reason")
-    return HistoryEntry(**{name: line[name] for name in kept}, details=line["details"] or {})
 
 
 def _headers(row: Row) -> Mapping[str, Any]:

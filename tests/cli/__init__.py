@@ -1,0 +1,1 @@
+"""``celery -A proj external …``: the real executable, as a shell sees it."""
