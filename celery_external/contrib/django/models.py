@@ -44,6 +44,14 @@ class JobQuerySet(models.QuerySet):  # type: ignore[misc]  # Django has no types
         """
         _refuse()
 
+    def bulk_update(self, *_objects: Any, **_options: Any) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            NotSupportedError: Always.
+        """
+        _refuse()
+
 
 class JobManager(models.Manager.from_queryset(JobQuerySet)):  # type: ignore[misc]
     """The jobs of the app's namespace, where they are."""
