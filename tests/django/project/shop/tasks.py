@@ -67,6 +67,12 @@ def judge(name: str) -> None:
     current_job.meta["asked"] = name
 
 
+@shared_task
+def note(judgement: Any) -> None:
+    """The step after: keeps it."""
+    Order.objects.update(job_id=f"{judgement['choice']} {judgement['note']}")
+
+
 @shared_task(base=DjangoExternalTask, result_type=Judgement)
 def measure() -> None:
     """Waits for a result of a kind."""
