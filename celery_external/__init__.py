@@ -39,12 +39,14 @@ from .errors import (
     UnserializableError,
 )
 from .extension import External, get_external
+from .figures import Count, Finding, Stats, TaskStats, Timeline
 from .job import Failed, HistoryEntry, Job, Page, Progress, Receipt, Succeeded
 from .locking import LockedJob
 from .task import ExternalTask
 
 __all__ = [
     "AmbiguousJobError",
+    "Count",
     "DatabaseUnavailableError",
     "EagerCanvasError",
     "External",
@@ -54,6 +56,7 @@ __all__ = [
     "ExternalJobTimedOut",
     "ExternalTask",
     "Failed",
+    "Finding",
     "HistoryEntry",
     "Job",
     "JobAlreadyCompletedError",
@@ -71,7 +74,10 @@ __all__ = [
     "SettingsError",
     "SignatureRefusedError",
     "StaleAttemptError",
+    "Stats",
     "Succeeded",
+    "TaskStats",
+    "Timeline",
     "TokenRefusedError",
     "TriggerLostError",
     "UnserializableError",

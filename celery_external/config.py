@@ -44,6 +44,9 @@ class Settings:
             long each time after. Default 60.
         pending_grace: Seconds past its eta until a job that no worker took is sent again.
             Default 3600.
+        retention: Seconds, or a timedelta, for which a settled job is kept; then the sweep purges
+            it. Default 30 days; None keeps it for ever.
+        purge_history: Whether the history of a purged job goes with it. Default True.
         secret_keys: What signs tokens: texts of 32 characters at least, of which the first signs
             and any verifies. Rotate by putting a new one in front. Default: none, and no tokens.
         base_url: Where the webhook receiver is on the web, such as
@@ -58,6 +61,8 @@ class Settings:
     sweep_in_worker: bool = False
     resume_grace: float = 60.0
     pending_grace: float = 3600.0
+    retention: float | None = 30 * 86400.0
+    purge_history: bool = True
     secret_keys: tuple[str, ...] = field(default=(), repr=False)
     base_url: str | None = None
 
@@ -68,6 +73,9 @@ class Settings:
 
 
 KNOWN = tuple(PREFIX + field.name for field in fields(Settings))
+_SECONDS = {
+    f"{PREFIX}{name}" for name in ("sweep_interval", "resume_grace", "pending_grace", "retention")
+}
 
 
 def read_settings(
@@ -92,7 +100,7 @@ def read_settings(
         name = key.removeprefix(prefix).lower()
         if name in KNOWN:
             value = _check_setting(name, conf[key])
-            if value is not None:
+            if value is not None or name == "external_retention":
                 given[name.removeprefix(PREFIX)] = value
         elif name.startswith(PREFIX):
             raise SettingsError(name, f"there is no such setting{_did_you_mean(name)}")
@@ -104,11 +112,11 @@ def read_settings(
 def _check_setting(name: str, value: Any) -> Any:
     if value is None:
         return None
-    if name in {"external_sweep_interval", "external_resume_grace", "external_pending_grace"}:
+    if name in _SECONDS:
         return _positive_setting(name, value)
     if name == "external_secret_keys":
         return _check_secret_keys(name, value)
-    if name == "external_sweep_in_worker":
+    if name in {"external_sweep_in_worker", "external_purge_history"}:
         if not isinstance(value, bool):
             raise SettingsError(name, f"must be True or False, not {value!r}")
     elif not (isinstance(value, str) and value):

@@ -13,8 +13,8 @@ from .installation import Installation, installation_of
 from .job import Failed, Job, Page, Receipt, Succeeded
 from .locking import LockedJob
 from .naming import JobLike
+from .operating import Operating
 from .starting import watch_options
-from .sweep import sweep
 from .tokens import Action, Expires
 from .unlock import watch_unlock
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from celery.canvas import Signature
 
 
-class External:
+class External(Operating):
     """celery-external on one Celery app; :func:`get_external` gives it.
 
     Its methods need the database and, to have Celery go on, the broker. They do not need the
@@ -307,8 +307,10 @@ class External:
             using: A transaction to read in.
             **filters: ``state``, ``task``, ``reference``, ``root_id``, ``parent_id``,
                 ``group_id``, ``queue``, ``kind``, ``completed_by``, ``attempt``: equal to;
-                ``settled``: True or False; ``created_before``, ``created_since``, and
-                ``parked_``, ``completed_`` and ``deadline_`` likewise: aware datetimes.
+                ``settled``: True, or False for owed; ``owed``, ``stuck`` and ``overdue`` (the
+                sweep should have looked at it by now): True or False; ``created_before``,
+                ``created_since``, and ``parked_``, ``completed_`` and ``deadline_`` likewise:
+                aware datetimes.
 
         Raises:
             OptionError: A filter, order, limit or ``after`` cannot be used.
@@ -321,29 +323,6 @@ class External:
             after=after,
             using=using,
         )
-
-    def sweep(self) -> int:
-        """Do now what is due: timeouts, lost triggers, polls, messages to send again.
-
-        Beat does this; to call it by hand is safe at any time.
-
-        Returns:
-            How many jobs it looked at.
-        """
-        return sweep(self._installation)
-
-    def upgrade(self) -> None:
-        """Bring the database's tables up to date (``celery -A proj external upgrade``)."""
-        self._installation.upgrade()
-
-    def current_revision(self) -> str | None:
-        """The revision of the database's tables; None: there are none of ours."""
-        return self._installation.read_revision()
-
-    @property
-    def database_name(self) -> str:
-        """The database for people: without a password, a file by its absolute path."""
-        return self._installation.database_name
 
 
 def get_external(app: Celery | None = None) -> External:

@@ -32,13 +32,13 @@ def warn_of_backend(app: Celery) -> None:
             "lost when that process has ended before the job. Use another backend for long waits",
             tasks,
         )
-    elif _lifetime(backend):
+    elif lifetime_of(backend):
         logger.warning(
             "The result backend %s forgets after %.0f s (result_expires), and celery-external "
             "cannot renew there: a chord or group with %s that waits longer is lost. Use Redis, a "
             "database or django-celery-results, or raise result_expires",
             type(backend).__name__,
-            _lifetime(backend),
+            lifetime_of(backend),
             tasks,
         )
 
@@ -49,7 +49,7 @@ def warn_of_group(task: Task[..., Any], options: Mapping[str, Any]) -> None:
         return
     if options.get("ignore_result", task.ignore_result):
         return
-    lifetime = _lifetime(task.app.backend)
+    lifetime = lifetime_of(task.app.backend)
     timeout = _timeout(task, options)
     if not lifetime or (timeout is not None and timeout <= lifetime):
         return
@@ -69,7 +69,7 @@ def _timeout(task: Any, options: Mapping[str, Any]) -> float | None:
     return timeout
 
 
-def _lifetime(backend: Any) -> float:
+def lifetime_of(backend: Any) -> float:
     """Seconds until a result is forgotten; 0: never, or there are none."""
     if is_from(backend, "celery.backends.rpc") or type(backend).__name__ == "DisabledBackend":
         return 0

@@ -1,4 +1,4 @@
-"""Lists of jobs: filters checked, pages by key."""
+"""Lists of jobs, and how many there are: filters checked, pages by key."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 from . import states
 from .checks import check_labels, check_meta, check_text
 from .errors import OptionError
+from .figures import Count
 from .job import Page
-from .store import read
+from .message import MAX_SENDS
+from .store import counts, read
+from .store.filters import EQUAL, TIMES
 from .view import job_from
 
 if TYPE_CHECKING:
@@ -32,15 +35,10 @@ def find(
     using: Any = None,
 ) -> Page:
     """One page of the jobs that fit; see ``External.find_jobs``."""
-    name = order.removeprefix("-") if isinstance(order, str) else None
-    if name not in read.ORDERS:
-        orders = ", ".join(read.ORDERS)
-        raise OptionError(
-            "order", f"must be one of {orders}, or one with - before it, not {order!r}"
-        )
+    name = _column_of(order)
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
         raise OptionError("limit", f"must be a number from 1 to {MAX_LIMIT}, not {limit!r}")
-    checked = {key: value for pair in filters.items() for key, value in _check_filter(*pair)}
+    checked = check_filters(filters)
     where = _read_place(order, after)
     with installation.place(using).alone() as tx:
         # One more than asked for tells whether there is a next page.
@@ -52,15 +50,46 @@ def find(
     return Page(jobs, None if is_last else _write_place(order, shown[-1][column], shown[-1]["id"]))
 
 
-def _check_filter(name: str, value: Any) -> list[tuple[str, Any]]:
-    """The filter as the store takes it; none for None."""
-    if value is None:
-        return []
+def count(
+    installation: Installation,
+    filters: Mapping[str, Any],
+    *,
+    order: str | None = None,
+    using: Any = None,
+) -> Count:
+    """How many jobs fit; see ``External.count_jobs``."""
+    checked = check_filters(filters)
+    column = None if order is None else _column_of(order)
+    with installation.place(using).alone() as tx:
+        return Count(*counts.count(tx, installation.namespace, checked, has=column))
+
+
+def check_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """The filters as the store takes them."""
+    return dict(_check_filter(*pair) for pair in filters.items() if pair[1] is not None)
+
+
+def _column_of(order: object) -> str:
+    name = order.removeprefix("-") if isinstance(order, str) else ""
+    if name not in read.ORDERS:
+        orders = ", ".join(read.ORDERS)
+        raise OptionError(
+            "order", f"must be one of {orders}, or one with - before it, not {order!r}"
+        )
+    return name
+
+
+def _check_filter(name: str, value: Any) -> tuple[str, Any]:
+    """The filter as the store takes it."""
     check = _CHECKS.get(name)
     if check is None:
         raise OptionError(name, f"is no filter; there are {', '.join(sorted(_CHECKS))}")
     checked = check(name, value)
-    return [("settled" if value else "unsettled", True) if name == "settled" else (name, checked)]
+    if name == "settled":
+        return ("settled" if value else "owed"), True
+    if name in _FLAGS:
+        return (name if value else f"not_{name}"), MAX_SENDS
+    return name, checked
 
 
 def _check_labels(_name: str, value: Any) -> list[str]:
@@ -96,9 +125,11 @@ def _check_number(name: str, value: Any) -> int:
     return value
 
 
+_FLAGS = ("overdue", "owed", "stuck")
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
-    **dict.fromkeys(read.EQUAL, check_text),
-    **dict.fromkeys(read.TIMES, _check_time),
+    **dict.fromkeys(EQUAL, check_text),
+    **dict.fromkeys(TIMES, _check_time),
+    **dict.fromkeys(_FLAGS, _check_bool),
     "attempt": _check_number,
     "labels": _check_labels,
     "meta": _check_meta,

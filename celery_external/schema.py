@@ -175,9 +175,33 @@ sa.Index(
     postgresql_where=_c.wake_at.is_not(None),
     sqlite_where=_c.wake_at.is_not(None),
 )
-for _order in ("created_at", "parked_at", "completed_at"):
-    sa.Index(f"celery_external_job_{_order}", _c.namespace, _c[_order], _c.id)
+sa.Index("celery_external_job_created_at", _c.namespace, _c.created_at, _c.id)
+# What has not come to it yet costs nothing there.
+for _order in ("parked_at", "completed_at"):
+    sa.Index(
+        f"celery_external_job_{_order}",
+        _c.namespace,
+        _c[_order],
+        _c.id,
+        postgresql_where=_c[_order].is_not(None),
+        sqlite_where=_c[_order].is_not(None),
+    )
 sa.Index("celery_external_job_root_id", _c.namespace, _c.root_id)
+# What is open or owed, for those who count it; a job that is settled leaves it. As a comparison,
+# so that only who says just this is led here: by `kind IS NULL` alone the planner would take it for
+# statements that have the job's id, where it believes a state to be rare.
+UNSETTLED: Final = sa.or_(_c.kind.is_(None), _c.wake_at.is_not(None)).is_(sa.true())
+sa.Index(
+    "celery_external_job_unsettled",
+    _c.namespace,
+    _c.state,
+    _c.task,
+    _c.parked_at,
+    _c.id,
+    _c.sends,
+    postgresql_where=UNSETTLED,
+    sqlite_where=UNSETTLED,
+)
 sa.Index("celery_external_job_labels", _c.labels, postgresql_using="gin").ddl_if(
     dialect="postgresql"
 )
@@ -192,6 +216,13 @@ sa.Index(
 )
 sa.Index("celery_external_history_job", history.c.namespace, history.c.job_id, history.c.id)
 sa.Index("celery_external_kept_signal_wake_at", kept_signal.c.namespace, kept_signal.c.wake_at)
+sa.Index(
+    "celery_external_kept_signal_job",
+    kept_signal.c.namespace,
+    kept_signal.c.job_id,
+    postgresql_where=kept_signal.c.job_id.is_not(None),
+    sqlite_where=kept_signal.c.job_id.is_not(None),
+)
 sa.Index(
     "celery_external_kept_signal_reference",
     kept_signal.c.namespace,

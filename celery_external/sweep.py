@@ -16,6 +16,7 @@ from .errors import ExternalError
 from .installation import Pace, installation_of
 from .keepalive import keep_alive
 from .references import sweep_kept
+from .retention import purge_old
 from .store import polls, read, times
 
 if TYPE_CHECKING:
@@ -49,10 +50,11 @@ def sweep_task() -> int | None:
 
 
 def sweep(installation: Installation) -> int:
-    """Do everything that is due, and keep groups alive; returns how many jobs were due."""
+    """Do everything that is due, keep groups alive, purge; returns how many jobs were due."""
     total = _do_what_is_due(installation)
     sweep_kept(installation)
     keep_alive(installation)
+    purge_old(installation)
     return total
 
 

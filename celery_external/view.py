@@ -27,7 +27,7 @@ def job_from(app: Celery, row: Row, history: Sequence[Row] = ()) -> Job:
     """The snapshot that callers see of a row."""
     args, kwargs = _arguments(app, row)
     headers = _headers(row)
-    decided = row["kind"] is not None
+    is_settled = row["kind"] is not None and row["wake_at"] is None
     succeeded = (row["answer"] or row["kind"]) == states.SUCCEEDED
     # These are columns and attributes by the same name.
     same = ("id", "namespace", "task", "state", "attempt", "shadow", "meta", "reference", "queue",
@@ -35,8 +35,8 @@ def job_from(app: Celery, row: Row, history: Sequence[Row] = ()) -> Job:
             "completed_at", "completed_by", "kind", "reason", "sends")  # fmt: skip
     return Job(
         **{name: row[name] for name in same},
-        settled=decided and row["wake_at"] is None,
-        stuck=row["sends"] > MAX_SENDS,
+        settled=is_settled,
+        stuck=row["sends"] > MAX_SENDS and not is_settled,
         labels=tuple(row["labels"]),
         args=args,
         kwargs=kwargs,

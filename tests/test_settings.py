@@ -55,12 +55,15 @@ EVERYTHING: dict[str, Any] = {
     "sweep_in_worker": True,
     "resume_grace": timedelta(minutes=2),
     "pending_grace": 0.5,
+    "retention": timedelta(days=7),
+    "purge_history": False,
     "secret_keys": ["x" * 32, "y" * 32],
     "base_url": "https://shop.example/external/",
 }
 #: What is kept otherwise than it was given.
 CHECKED: dict[str, Any] = {
     "resume_grace": 120.0,
+    "retention": 7 * 86400.0,
     "secret_keys": ("x" * 32, "y" * 32),
     "base_url": "https://shop.example/external",
 }
@@ -83,7 +86,8 @@ def test_every_setting_is_read(namespace: str | None) -> None:
 
 
 def test_none_is_the_default() -> None:
-    assert read(dict.fromkeys(KNOWN)) == Settings()
+    # What may be kept for ever says so by None.
+    assert read(dict.fromkeys(KNOWN)) == Settings(retention=None)
 
 
 def test_a_setting_made_on_the_app_beats_the_module_of_settings() -> None:

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from celery_external.schema import Json, history, job
 
 from .database import Row, Statement, Transaction
+from .filters import CONDITIONS, conditions, few, names_of, values_of
 from .noted import c, p, this_job
-from .sql import is_among, json_has, now, seconds_from_now
+from .sql import is_among, now, once, seconds_from_now
 
 _GET = Statement(lambda _: sa.select(job).where(this_job))
 _HISTORY = Statement(
@@ -101,26 +102,6 @@ ORDERS: Mapping[str, sa.Column[Any]] = {
     "completed": c.completed_at,
 }
 
-#: Filters that compare a column with one value.
-EQUAL = {
-    name: c[name]
-    for name in ("state", "task", "reference", "root_id", "parent_id", "group_id", "queue", "kind",
-                 "completed_by", "attempt")
-}  # fmt: skip
-#: Filters on a time: before (exclusive) and after (inclusive).
-TIMES = {
-    f"{name}_{side}": (c[column], side)
-    for name, column in {
-        "created": "created_at",
-        "parked": "parked_at",
-        "completed": "completed_at",
-        "deadline": "deadline",
-    }.items()
-    for side in ("before", "since")
-}
-
-_settled = sa.and_(c.kind.is_not(None), c.wake_at.is_(None))
-
 
 @lru_cache(maxsize=256)
 def _list(filters: frozenset[str], order: str, *, after: bool) -> Statement:
@@ -130,26 +111,18 @@ def _list(filters: frozenset[str], order: str, *, after: bool) -> Statement:
 def _select(filters: frozenset[str], order: str, *, after: bool) -> Any:
     descending = order.startswith("-")
     column = ORDERS[order.removeprefix("-")]
-    query = sa.select(job).where(c.namespace == p("namespace"), column.is_not(None))
-    for name in sorted(filters):
-        if name in EQUAL:
-            query = query.where(EQUAL[name] == p(name, EQUAL[name].type))
-        elif name in TIMES:
-            moment, side = TIMES[name]
-            value = p(name, moment.type)
-            query = query.where(moment < value if side == "before" else moment >= value)
-        elif name in {"labels", "meta"}:
-            query = query.where(json_has(c[name], p(name, Json())))
-        elif name == "settled":
-            query = query.where(_settled)
-        elif name == "unsettled":
-            query = query.where(c.kind.is_not(None), c.wake_at.is_not(None))
+    query = sa.select(job).where(*_list_conditions(filters), column.is_not(None))
     if after:
         here = sa.tuple_(p("after_at", column.type), p("after_id", sa.Text()))
         place = sa.tuple_(column, c.id)
         query = query.where(place < here if descending else place > here)
     both = (column.desc(), c.id.desc()) if descending else (column.asc(), c.id.asc())
     return query.order_by(*both).limit(p("limit", sa.Integer()))
+
+
+def _list_conditions(filters: frozenset[str]) -> list[sa.ColumnElement[bool]]:
+    rare = filters & {"owed", "stuck"}
+    return [*conditions(filters - rare), *(few(CONDITIONS[name]) for name in sorted(rare))]
 
 
 def find(  # noqa: PLR0917
@@ -161,21 +134,14 @@ def find(  # noqa: PLR0917
     after: tuple[Any, str] | None,
 ) -> list[Row]:
     """Rows in order, at most ``limit``; ``after`` is the last (time, id) seen."""
-    values = {f"p_{name}": value for name, value in filters.items() if name not in _NO_VALUE}
+    values = values_of(filters)
     if after is not None:
         values["p_after_at"], values["p_after_id"] = after
-    statement = _list(frozenset(filters), order, after=after is not None)
+    statement = _list(names_of(filters), order, after=after is not None)
     return tx.all(statement, p_namespace=namespace, p_limit=limit, **values)
 
 
-_NO_VALUE = frozenset({"settled", "unsettled"})
-
 # --- The sweep's questions ------------------------------------------------------------------------
-
-
-def _once(moment: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
-    """The clock, read once: read anew for each row, no index could be searched by it."""
-    return sa.select(moment).scalar_subquery()
 
 
 _DUE = Statement(
@@ -191,7 +157,7 @@ _DUE = Statement(
                 c.expires_at <= now(), sa.func.coalesce(c.expires_at < c.deadline, sa.true())
             ).label("expired"),
         )
-        .where(c.namespace == p("namespace"), c.wake_at <= _once(now()))
+        .where(c.namespace == p("namespace"), c.wake_at <= once(now()))
         .order_by(c.wake_at)
         .limit(p("limit", sa.Integer()))
         .with_for_update(skip_locked=True)
@@ -209,7 +175,7 @@ _OVERDUE = Statement(
         sa.exists()
         .where(
             c.namespace == p("namespace"),
-            c.wake_at <= _once(seconds_from_now(p("ago", sa.Float()))),
+            c.wake_at <= once(seconds_from_now(p("ago", sa.Float()))),
         )
         .label("overdue")
     )

@@ -10,11 +10,19 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from celery_external.schema import UtcDateTime
+from celery_external.schema import Json, UtcDateTime
 
 
 class now(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
     """The database's clock at this moment, not at the transaction's start."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    package = "celery_external"
+
+
+class statement_now(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
+    """The clock as the statement began: the planner knows it, and how many rows are before it."""
 
     type = UtcDateTime()
     inherit_cache = True
@@ -61,12 +69,48 @@ class is_among(GenericFunction[bool]):  # noqa: N801 - reads as SQL
     package = "celery_external"
 
 
+class is_any(sa.ColumnElement[bool]):  # noqa: N801 - reads as SQL
+    """Whether the column is among the results of a query, which is run first, by itself."""
+
+    type = sa.Boolean()
+    inherit_cache = False
+
+    def __init__(self, column: sa.ColumnElement[Any], query: sa.Select[Any]) -> None:
+        self.column = column
+        self.query = query.correlate(None).scalar_subquery()
+
+    def self_group(self, against: Any = None) -> is_any:  # noqa: ARG002
+        """It has its brackets."""
+        return self
+
+
 class has_bytes(GenericFunction[bool]):  # noqa: N801 - reads as SQL
     """Whether the bytes on the left contain the bytes on the right."""
 
     type = sa.Boolean()
     inherit_cache = True
     package = "celery_external"
+
+
+class explained(sa.Executable, sa.ClauseElement):  # noqa: N801 - reads as SQL
+    """PostgreSQL's plan for a query, as JSON; the query is not run."""
+
+    inherit_cache = False
+    exported_columns = (sa.column("plan", Json()),)
+
+    def __init__(self, query: sa.Select[Any]) -> None:
+        self.query = query
+
+
+def once(moment: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+    """The clock, read once: read anew for each row, no index could be searched by it."""
+    return sa.select(moment).scalar_subquery()
+
+
+def each_text(dialect: str, array: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
+    """The texts of a JSON array, as rows with a ``value``."""
+    function = sa.func.jsonb_array_elements_text if dialect == "postgresql" else sa.func.json_each
+    return function(array).table_valued(sa.column("value", sa.Text()), name="each")
 
 
 def _sides(element: GenericFunction[Any], compiler: SQLCompiler, **kw: Any) -> tuple[str, ...]:
@@ -81,13 +125,24 @@ def _sqlite_clock(compiler: SQLCompiler) -> str:
     return _SQLITE_CLOCK.replace("%", "%%") if compiler.preparer._double_percents else _SQLITE_CLOCK  # noqa: SLF001
 
 
+@compiles(explained, "postgresql")
+def _explained_postgresql(element: explained, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"EXPLAIN (FORMAT JSON) {compiler.process(element.query, **kw)}"
+
+
 @compiles(now, "postgresql")
 def _now_postgresql(element: now, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
     return "clock_timestamp()"
 
 
+@compiles(statement_now, "postgresql")
+def _statement_now_postgresql(element: statement_now, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+    return "statement_timestamp()"
+
+
+@compiles(statement_now, "sqlite")
 @compiles(now, "sqlite")
-def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+def _now_sqlite(element: GenericFunction[Any], compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
     return f"strftime({_sqlite_clock(compiler)}, 'now')"
 
 
@@ -151,6 +206,18 @@ def _is_among_postgresql(element: is_among, compiler: SQLCompiler, **kw: Any) ->
 def _is_among_sqlite(element: is_among, compiler: SQLCompiler, **kw: Any) -> str:
     column, array = _sides(element, compiler, **kw)
     return f"({column} IN (SELECT value FROM json_each({array})))"  # noqa: S608 - compiled
+
+
+@compiles(is_any, "postgresql")
+def _is_any_postgresql(element: is_any, compiler: SQLCompiler, **kw: Any) -> str:
+    column, query = (compiler.process(side, **kw) for side in (element.column, element.query))
+    return f"({column} = ANY (ARRAY{query}))"
+
+
+@compiles(is_any, "sqlite")
+def _is_any_sqlite(element: is_any, compiler: SQLCompiler, **kw: Any) -> str:
+    column, query = (compiler.process(side, **kw) for side in (element.column, element.query))
+    return f"({column} IN {query})"
 
 
 @compiles(has_bytes, "postgresql")

@@ -110,11 +110,30 @@ def upgrade() -> None:
         postgresql_where=wakes,
         sqlite_where=wakes,
     )
-    for order in ("created_at", "parked_at", "completed_at"):
+    op.create_index(
+        "celery_external_job_created_at",
+        "celery_external_job",
+        ["namespace", "created_at", "id"],
+    )
+    for order in ("parked_at", "completed_at"):
+        has_come = sa.text(f"{order} IS NOT NULL")
         op.create_index(
-            f"celery_external_job_{order}", "celery_external_job", ["namespace", order, "id"]
+            f"celery_external_job_{order}",
+            "celery_external_job",
+            ["namespace", order, "id"],
+            postgresql_where=has_come,
+            sqlite_where=has_come,
         )
     op.create_index("celery_external_job_root_id", "celery_external_job", ["namespace", "root_id"])
+    true = "1" if on_sqlite else "true"
+    unsettled = sa.text(f"(kind IS NULL OR wake_at IS NOT NULL) IS {true}")
+    op.create_index(
+        "celery_external_job_unsettled",
+        "celery_external_job",
+        ["namespace", "state", "task", "parked_at", "id", "sends"],
+        postgresql_where=unsettled,
+        sqlite_where=unsettled,
+    )
     if not on_sqlite:
         op.create_index(
             "celery_external_job_labels", "celery_external_job", ["labels"], postgresql_using="gin"
@@ -142,4 +161,12 @@ def upgrade() -> None:
         ["namespace", "task", "reference"],
         postgresql_where=referenced,
         sqlite_where=referenced,
+    )
+    of_a_job = sa.text("job_id IS NOT NULL")
+    op.create_index(
+        "celery_external_kept_signal_job",
+        "celery_external_kept_signal",
+        ["namespace", "job_id"],
+        postgresql_where=of_a_job,
+        sqlite_where=of_a_job,
     )

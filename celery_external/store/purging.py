@@ -1,0 +1,107 @@
+"""Settled jobs that are old enough go, with what belongs to them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from celery_external import states
+from celery_external.schema import Json, history, job, kept_signal
+
+from .database import Statement, Transaction
+from .filters import CONDITIONS, EQUAL
+from .kept import ENDED
+from .noted import after, c, p, these_jobs, undecided
+from .sql import is_among, once
+
+_other = job.alias("other")
+# Asked of each row by itself, as what is asked of all at once would read whole tables.
+_first = sa.select(sa.literal_column("1", sa.Integer())).limit(1)
+# Told to the job's task after the end; it is about the job as it stands.
+_waiting_signal = _first.where(
+    kept_signal.c.namespace == c.namespace,
+    kept_signal.c.job_id == c.id,
+    kept_signal.c.kind != ENDED,
+).scalar_subquery()
+# Other steps have taken its place, and the last of them may have its id.
+_open_of_canvas = _first.where(
+    _other.c.namespace == c.namespace,
+    _other.c.root_id == c.root_id,
+    sa.or_(_other.c.kind.is_(None), _other.c.wake_at.is_not(None)),
+).scalar_subquery()
+_is_replaced = sa.func.coalesce(c.answer, c.kind) == states.CONTINUED
+_may_go = sa.and_(
+    CONDITIONS["settled"],
+    # In words for which the planner expects that most rows may go: that is the rule.
+    _waiting_signal.is_distinct_from(1),
+    sa.or_(sa.not_(_is_replaced), _open_of_canvas.is_distinct_from(1)),
+)
+
+
+@lru_cache(maxsize=16)
+def _due(filters: frozenset[str], *, lock: bool) -> Statement:
+    def build(_dialect: str) -> Any:
+        query = (
+            sa.select(c.id)
+            .where(
+                c.namespace == p("namespace"),
+                c.completed_at <= once(after("ago")),
+                *(EQUAL[name] == p(name) for name in sorted(filters)),
+                _may_go,
+            )
+            .order_by(c.completed_at, c.id)
+            .limit(p("limit", sa.Integer()))
+        )
+        return query.with_for_update(of=job, skip_locked=True) if lock else query
+
+    return Statement(build)
+
+
+def is_due(tx: Transaction, namespace: str, seconds: float) -> bool:
+    """Whether a job has been settled for so long; reads no more than the oldest."""
+    return bool(_find(tx, namespace, seconds, {}, 1, lock=False))
+
+
+def lock_old(
+    tx: Transaction, namespace: str, seconds: float, filters: dict[str, str], limit: int
+) -> list[str]:
+    """The ids of jobs that may go, locked until the transaction ends; others' are skipped."""
+    return _find(tx, namespace, seconds, filters, limit, lock=True)
+
+
+def _find(
+    tx: Transaction,
+    namespace: str,
+    seconds: float,
+    filters: dict[str, str],
+    limit: int,
+    *,
+    lock: bool,
+) -> list[str]:
+    values = {f"p_{name}": value for name, value in filters.items()}
+    statement = _due(frozenset(filters), lock=lock)
+    rows = tx.all(statement, p_namespace=namespace, p_ago=-seconds, p_limit=limit, **values)
+    return [row["id"] for row in rows]
+
+
+def _of_jobs(table: Any) -> Any:
+    return sa.and_(table.c.namespace == p("namespace"), is_among(table.c.job_id, p("ids", Json())))
+
+
+_DELETE_HISTORY = Statement(lambda _: sa.delete(history).where(_of_jobs(history)))
+_DELETE_KEPT = Statement(
+    lambda _: sa.delete(kept_signal).where(_of_jobs(kept_signal), kept_signal.c.kind == ENDED)
+)
+_DELETE = Statement(
+    lambda _: sa.delete(job).where(these_jobs, sa.not_(undecided), c.wake_at.is_(None))
+)
+
+
+def delete(tx: Transaction, namespace: str, ids: list[str], *, keep_history: bool) -> None:
+    """Jobs that are locked go, and what is known of their references."""
+    if not keep_history:
+        tx.all(_DELETE_HISTORY, p_namespace=namespace, p_ids=ids)
+    tx.all(_DELETE_KEPT, p_namespace=namespace, p_ids=ids)
+    tx.all(_DELETE, p_namespace=namespace, p_ids=ids)
