@@ -67,6 +67,7 @@ def hidden_in(page: httpx.Response) -> dict[str, Any]:
     return {name: html.unescape(value) for name, value in fields}
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("project", [ADMIN], indirect=True)
 def test_a_decision_on_a_site_has_a_worker_go_on(project: Project, observer: External) -> None:
     with Worker(PROJECT, env=project.environment):
@@ -105,8 +106,6 @@ def test_a_decision_on_a_site_has_a_worker_go_on(project: Project, observer: Ext
             "alice", {"choice": "good", "note": "as ever", "stars": 3},
         )  # fmt: skip
         wait_for(
-            lambda: (
-                project.run("print(Order.objects.get().job_id)").strip() == "good as ever"
-            ),
+            lambda: project.run("print(Order.objects.get().job_id)").strip() == "good as ever",
             what="the next step",
         )

@@ -24,22 +24,27 @@ _NO_ALIAS = (
 
 def check_admin(app_configs: Any = None, **_options: Any) -> list[checks.CheckMessage]:
     """Say why the admin shows no jobs, where it does not. Nothing else stands still for that."""
-    if not apps.is_installed("django.contrib.admin"):
+    is_asked = app_configs is None or apps.get_app_config("celery_external") in app_configs
+    if not is_asked or not apps.is_installed("django.contrib.admin"):
         return []
-    if app_configs is not None and apps.get_app_config("celery_external") not in app_configs:
-        return []
+    found = _find_problem()
+    return [found] if found else []
+
+
+def _find_problem() -> checks.CheckMessage | None:
     if not is_app_known():
-        return [_warning("W002", "no Celery app is there as Django starts", _NO_APP)]
+        return _warning("W002", "no Celery app is there as Django starts", _NO_APP)
     try:
         of = installation()
-        if alias_of_jobs(of) is None:
-            where = f"they are in {of.database_name}, which is not in DATABASES"
-            return [_warning("W001", where, _NO_ALIAS)]
+        is_reached = alias_of_jobs(of) is not None
     except SettingsError as exc:
-        return [checks.Error(str(exc), id="celery_external.E001")]
+        return checks.Error(str(exc), id="celery_external.E001")
     except OptionError as exc:
-        return [_warning("W002", str(exc), _NO_APP)]
-    return []
+        return _warning("W002", str(exc), _NO_APP)
+    if is_reached:
+        return None
+    where = f"they are in {of.database_name}, which is not in DATABASES"
+    return _warning("W001", where, _NO_ALIAS)
 
 
 def _warning(number: str, problem: str, hint: str) -> checks.CheckMessage:

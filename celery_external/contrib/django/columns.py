@@ -31,7 +31,7 @@ class Labels(models.JSONField):  # type: ignore[misc]
     """A tuple of texts, as JSON."""
 
 
-@Labels.register_lookup  # type: ignore[untyped-decorator]
+@Labels.register_lookup
 class Has(Lookup):  # type: ignore[misc]
     """``labels__has="x"``: x is one of them. Looked up in the index on PostgreSQL."""
 
@@ -48,3 +48,23 @@ class Has(Lookup):  # type: ignore[misc]
         column, params = self.process_lhs(compiler, connection)
         query = f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = %s)"  # noqa: S608 - ours
         return query, [*params, self.rhs]
+
+
+class Unsettled(models.Func):  # type: ignore[misc]
+    """Whether a job is open or owed, in the words of the index of those: ``schema.UNSETTLED``."""
+
+    output_field = models.BooleanField()
+
+    def __init__(self) -> None:
+        super().__init__(models.F("kind"), models.F("wake_at"))
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        """On PostgreSQL."""
+        return self.as_sql(compiler, connection, true="true")
+
+    def as_sql(
+        self, compiler: Any, _connection: Any, true: str = "1", **_context: Any
+    ) -> tuple[str, list[Any]]:
+        """On SQLite."""
+        kind, wake_at = (compiler.compile(one)[0] for one in self.get_source_expressions())
+        return f"({kind} IS NULL OR {wake_at} IS NOT NULL) IS {true}", []

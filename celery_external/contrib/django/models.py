@@ -17,6 +17,11 @@ def _refuse() -> NoReturn:
     )
 
 
+def _text(name: str | None = None) -> models.TextField:
+    """A column that is NULL where there is nothing."""
+    return models.TextField(name, null=True)
+
+
 class JobQuerySet(models.QuerySet):  # type: ignore[misc]  # Django has no types
     """Jobs; nothing of it writes."""
 
@@ -59,14 +64,19 @@ class JobManager(models.Manager.from_queryset(JobQuerySet)):  # type: ignore[mis
     def get_queryset(self) -> JobQuerySet:
         """None of them, where Django does not reach the jobs' database."""
         of = installation()
-        alias, found = alias_of_jobs(of), super().get_queryset()
-        if alias is None:
-            return found.none()
-        return found.using(alias).filter(namespace=of.namespace)
+        alias = alias_of_jobs(of)
+        found: JobQuerySet = super().get_queryset().using(alias).filter(namespace=of.namespace)
+        return found if alias is not None else _none(found)
 
     def using(self, alias: str | None) -> JobQuerySet:
         """No jobs: ``dumpdata`` asks so, and a job without its message is no fixture."""
-        return self.get_queryset() if alias is None else self.get_queryset().none()
+        found = self.get_queryset()
+        return found if alias is None else _none(found)
+
+
+def _none(jobs: JobQuerySet) -> JobQuerySet:
+    none: JobQuerySet = jobs.none()
+    return none
 
 
 class Job(models.Model):  # type: ignore[misc]
@@ -81,16 +91,16 @@ class Job(models.Model):  # type: ignore[misc]
     task = models.TextField()
     state = models.TextField()
     attempt = models.IntegerField()
-    kind = models.TextField(null=True)
-    reason = models.TextField(null=True)
-    completed_by = models.TextField("who", null=True)
-    shadow = models.TextField(null=True)
-    queue = models.TextField(null=True)
-    root_id = models.TextField("root", null=True)
-    parent_id = models.TextField("parent", null=True)
-    group_id = models.TextField("group", null=True)
+    kind = _text()
+    reason = _text()
+    completed_by = _text("who")
+    shadow = _text()
+    queue = _text()
+    root_id = _text("root")
+    parent_id = _text("parent")
+    group_id = _text("group")
     labels = Labels()
-    reference = models.TextField(null=True)
+    reference = _text()
     sends = models.IntegerField()
     wake_at = Moment(null=True)
     created_at = Moment("created")

@@ -102,6 +102,8 @@ ACTS: Mapping[str, Act] = {
         Act("decline", "Decline", "decide", "declined", _OPEN, _decline, needs_reason=True),
         Act("cancel", "Cancel", "cancel", "cancelled", _OPEN, _cancel),
         Act("rerun", "Rerun", "rerun", "started again", _OVER, _rerun),
-        Act("extend", "Extend", "extend", "given another deadline", _OPEN, _extend, asks="deadline"),
+        Act(
+            "extend", "Extend", "extend", "given another deadline", _OPEN, _extend, asks="deadline"
+        ),
     )
 }

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.contrib.admin.utils import quote
 from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.contrib.admin.utils import quote
 
 from celery_external.contrib.django.jobs import external, find_alias
 from celery_external.contrib.django.models import Job
@@ -41,6 +42,7 @@ logger = logging.getLogger("celery_external")
 MAX_TARGETS = 1000
 #: Refusals that are told in words; of the others, how many.
 MAX_REFUSALS = 10
+_ATTEMPT = re.compile("[0-9]{1,9}")
 #: What another answer may cure.
 _CURABLE = (ResultInvalidError, UnserializableError)
 
@@ -54,7 +56,7 @@ def targets_of(queryset: QuerySet) -> tuple[Target, ...]:
 def target_in(query: Any) -> tuple[Target, ...]:
     """The one job that a link of ours is about, by the attempt that it was shown with."""
     job_id, attempt = query.get("job", ""), query.get("attempt", "")
-    if not (can_be_id(job_id) and attempt.isdecimal() and len(attempt) < 10):
+    if not (can_be_id(job_id) and _ATTEMPT.fullmatch(attempt)):
         return ()
     return (Target(job_id, int(attempt)),)
 
@@ -208,7 +210,11 @@ class ActPage:
         self._report(done, repeated, refused)
 
     def _do(
-        self, target: Target, said: Mapping[str, Any], alias: str | None, refused: list[ExternalError]
+        self,
+        target: Target,
+        said: Mapping[str, Any],
+        alias: str | None,
+        refused: list[ExternalError],
     ) -> str:
         """What became of it: applied, duplicate or refused."""
         who = {"by": self.request.user.get_username(), "using": alias}
@@ -239,7 +245,9 @@ class ActPage:
         if done:
             self._tell(messages.SUCCESS, f"{_jobs(done)} {self.act.done}.")
         if repeated:
-            self._tell(messages.INFO, f"{_jobs(repeated)} {self.act.done} before, with the same words.")
+            self._tell(
+                messages.INFO, f"{_jobs(repeated)} {self.act.done} before, with the same words."
+            )
         for error in refused[:MAX_REFUSALS]:
             self._tell(messages.ERROR, str(error))
         if len(refused) > MAX_REFUSALS:

@@ -123,7 +123,9 @@ class ExtendForm(ActForm):
         if not self.errors and (hours is None) == (until is None):
             raise forms.ValidationError("Say either for how many hours, or until when.")
         said["timeout"] = None if hours is None else timedelta(hours=hours)
-        said["deadline"] = timezone.make_aware(until) if until and timezone.is_naive(until) else until
+        said["deadline"] = (
+            timezone.make_aware(until) if until and timezone.is_naive(until) else until
+        )
         return said
 
 

@@ -38,11 +38,11 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no types
     and ``extend_job`` beside it allow the acts. Nothing can be added, edited or deleted.
     """
 
-    list_display = (
+    list_display: tuple[Any, ...] = (
         "name", "shadow", "state_and_rest", "label_list", "parked_at", "deadline", "reference",
         "attempt", "completed_by", "created_at", "completed_at",
     )  # fmt: skip
-    list_filter = (StateFilter, TaskFilter, ProgressFilter)
+    list_filter: tuple[Any, ...] = (StateFilter, TaskFilter, ProgressFilter)
     sortable_by = ("created_at", "parked_at", "completed_at")
     ordering = ("-created_at", "-pk")
     search_fields = ("id", "reference", "root_id", "labels")
@@ -185,7 +185,7 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no types
     def act_url(self, act: Act, row: Job | None = None) -> str:
         """Where an act is done; with a row: where it is asked about for that attempt of it."""
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_act"
-        where = reverse(name, args=[act.name], current_app=self.admin_site.name)
+        where: str = reverse(name, args=[act.name], current_app=self.admin_site.name)
         if row is None:
             return where
         return f"{where}?{urlencode({'job': row.pk, 'attempt': row.attempt})}"
@@ -271,9 +271,9 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no types
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"
         where = reverse(name, current_app=self.admin_site.name)
         url = f"{where}?{urlencode({'q': row.root_id})}"
-        return format_html('<a href="{}">{}</a>', url, row.root_id)
+        return str(format_html('<a href="{}">{}</a>', url, row.root_id))
 
     @admin.display(description="events")  # type: ignore[untyped-decorator]
     def history_lines(self, row: Job) -> str:
         """What became of the job so far: when, by whom and why."""
-        return shown.show_history(row.job.history)
+        return str(shown.show_history(row.job.history))

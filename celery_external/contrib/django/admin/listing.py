@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 from celery_external import states
+from celery_external.contrib.django.columns import Unsettled
 from celery_external.contrib.django.jobs import installation
 from celery_external.message import MAX_SENDS
 from celery_external.naming import can_be_id, is_external
@@ -22,7 +23,6 @@ MAX_LISTED = 10_000
 #: The newest jobs, whose tasks the filter offers.
 MAX_SAMPLE = 1000
 
-#: Where the states are settled they are not in the index of those that somebody waits for.
 _IN_ORDER = (
     states.PENDING, states.STARTED, states.PARKED, states.RETRY,
     states.SUCCESS, states.FAILURE, states.REVOKED,
@@ -32,7 +32,7 @@ _IN_ORDER = (
 class BoundedPaginator(Paginator):  # type: ignore[misc]  # Django has no types
     """Counts no further than ``MAX_LISTED``."""
 
-    @cached_property
+    @cached_property  # type: ignore[untyped-decorator]
     def count(self) -> int:
         """How many jobs there are, or ``MAX_LISTED`` of more."""
         number: int = self.object_list.order_by()[:MAX_LISTED].count()
@@ -79,9 +79,9 @@ class StateFilter(admin.SimpleListFilter):  # type: ignore[misc]
             return queryset
         if state not in states.ALL_STATES:
             return queryset.none()
-        # What says so is looked up among those that wait.
-        is_open = {"kind__isnull": True} if state in states.OPEN_STATES else {}
-        return queryset.filter(state=state, **is_open)
+        # An open one is looked up in the index of those that wait.
+        waits = [Unsettled()] if state in states.OPEN_STATES else []
+        return queryset.filter(*waits, state=state)
 
 
 class TaskFilter(admin.SimpleListFilter):  # type: ignore[misc]
@@ -107,20 +107,14 @@ class TaskFilter(admin.SimpleListFilter):  # type: ignore[misc]
         return queryset.filter(task=task) if can_be_id(task) else queryset.none()
 
 
+_TAKES_MESSAGE = states.ALL_STATES - {states.STARTED, states.PARKED}
 _PROGRESS: dict[str, tuple[str, Q]] = {
-    "open": ("Open", Q(kind__isnull=True)),
+    "open": ("Open", Q(Unsettled(), kind__isnull=True)),
     "overdue": ("Overdue", Q(wake_at__lte=Now())),
-    "owed": (
-        "Owed to Celery",
-        Q(kind__isnull=False, wake_at__isnull=False, state__in=sorted(states.TERMINAL_STATES)),
-    ),
+    "owed": ("Owed to Celery", Q(Unsettled(), state__in=sorted(states.TERMINAL_STATES))),
     "stuck": (
         "Stuck",
-        Q(
-            Q(kind__isnull=True) | Q(wake_at__isnull=False),
-            sends__gt=MAX_SENDS,
-            state__in=sorted(states.ALL_STATES - {states.STARTED, states.PARKED}),
-        ),
+        Q(Unsettled(), sends__gt=MAX_SENDS, state__in=sorted(_TAKES_MESSAGE)),
     ),
     "settled": ("Settled", Q(kind__isnull=False, wake_at__isnull=True)),
 }
@@ -146,6 +140,4 @@ def search(queryset: QuerySet, term: str) -> QuerySet:
     """Jobs whose id, reference, canvas or label is exactly this; each has an index."""
     if not term:
         return queryset
-    return queryset.filter(
-        Q(pk=term) | Q(root_id=term) | Q(reference=term) | Q(labels__has=term)
-    )
+    return queryset.filter(Q(pk=term) | Q(root_id=term) | Q(reference=term) | Q(labels__has=term))

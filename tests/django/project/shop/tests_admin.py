@@ -129,8 +129,9 @@ class Looking(TestCase):  # type: ignore[misc]  # Django has no types
         }.items():
             assert set(self.listed(f"?{query}")) == {job.id for job in expected}, query
         # They are the words of find_jobs.
-        for name in ("settled",):
-            found = find_jobs(order="created", **{name: True})
+        for name in ("owed", "overdue", "settled", "stuck"):
+            flag: dict[str, Any] = {name: True}
+            found = find_jobs(order="created", **flag)
             assert set(self.listed(f"?progress={name}")) == {job.id for job in found}, name
 
     def test_the_task_filter_offers_what_is_known_and_what_is_new(self) -> None:

@@ -133,13 +133,14 @@ class Acting(TestCase):  # type: ignore[misc]  # Django has no types
 
     def test_extend(self) -> None:
         job = ask.apply_async(timeout=60)
-        for typed, words in (
+        wrong: tuple[tuple[dict[str, Any], str], ...] = (
             ({}, "Say either for how many hours, or until when."),
             ({"hours": "1", "until": "2040-07-01T14:30"}, "Say either for how many hours"),
             ({"hours": "0"}, "greater than or equal to 0.001"),
             ({"hours": "nan"}, "Enter a number."),
             ({"until": "tomorrow"}, "Enter a valid date/time."),
-        ):
+        )
+        for typed, words in wrong:
             response = self.act("extend", job, **typed)
             assert words in response.content.decode(), typed
         self.act("extend", job, until="2040-07-01T14:30:00")
@@ -190,9 +191,9 @@ class Acting(TestCase):  # type: ignore[misc]  # Django has no types
             rerun_job(job)
             response = self.client.post(page_of(name), {**form_in(page), **typed})
             (said,) = said_in(response)
-            assert said == (
-                f"Job {job.id}: attempt 1 was named, but attempt 2 is the open one"
-            ), name
+            assert said == (f"Job {job.id}: attempt 1 was named, but attempt 2 is the open one"), (
+                name
+            )
             found = get_job(job)
             assert (found.state, found.attempt, found.kind) == ("PENDING", 2, None), name
             assert (found.history[-1].event, found.history[-1].by) == ("refused", "alice")
@@ -234,10 +235,8 @@ class Acting(TestCase):  # type: ignore[misc]  # Django has no types
         assert response.url == LIST
         said = said_in(response)
         assert said[0] == "2 jobs were declined."
-        assert sorted(said[1:]) == sorted(
-            [str(get_refusal(jobs[1])), f"Job {jobs[2].id}: attempt 1 was named, "
-             "but attempt 2 is the open one"]
-        )  # fmt: skip
+        stale = f"Job {jobs[2].id}: attempt 1 was named, but attempt 2 is the open one"
+        assert sorted(said[1:]) == sorted([get_refusal(jobs[1]), stale])
         kinds = [get_job(job).kind for job in jobs]
         assert kinds == ["failed", "succeeded", None, "failed"]
         assert {job_id for job_id, _ in self.log()} == {jobs[0].id, jobs[3].id}
@@ -289,7 +288,13 @@ class Acting(TestCase):  # type: ignore[misc]  # Django has no types
         too_large = f'[["{job.id}", {1 << 40}]]'
         response = self.client.post(page_of("cancel"), {"celery-external-targets": too_large})
         assert said_in(response)[-1].startswith("attempt: must be a number")
-        for query in ("", "?job=x", f"?job={job.id}", f"?job={job.id}&attempt=x", "?job=%00&attempt=1"):
+        for query in (
+            "",
+            "?job=x",
+            f"?job={job.id}",
+            f"?job={job.id}&attempt=x",
+            "?job=%00&attempt=1",
+        ):
             assert self.client.get(page_of("cancel") + query).url == LIST
         assert self.client.get(page_of("nothing", job)).status_code == 404
         assert get_job(job).kind is None
