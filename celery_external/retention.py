@@ -22,8 +22,8 @@ BATCH = 500
 SWEEP_LIMIT = 20_000
 
 
-def purge_old(installation: Installation) -> None:
-    """The sweep's part: what ``external_retention`` says."""
+def purge_old(installation: Installation, limit: int = SWEEP_LIMIT) -> None:
+    """The sweep's part: what ``external_retention`` says, and of a backlog so many."""
     settings = installation.settings
     seconds = settings.retention
     if seconds is None:
@@ -32,7 +32,7 @@ def purge_old(installation: Installation) -> None:
         is_due = purging.is_due(tx, installation.namespace, seconds)
     if is_due:
         keep_history = not settings.purge_history
-        _purge(installation, seconds, {}, keep_history=keep_history, limit=SWEEP_LIMIT)
+        _purge(installation, seconds, {}, keep_history=keep_history, limit=limit)
 
 
 def purge(

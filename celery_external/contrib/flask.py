@@ -16,7 +16,7 @@ from flask import Response as FlaskResponse
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from celery_external.webhooks import Receiver, Request, Response
-from celery_external.webhooks.exchange import RefusedError
+from celery_external.webhooks.exchange import RefusedError, answered
 
 from .users import ask_user
 from .wsgi import read_body
@@ -118,10 +118,7 @@ def _state() -> _State:
 
 
 def _answer(go: Callable[[], Response]) -> FlaskResponse:
-    try:
-        response = go()
-    except RefusedError as exc:
-        response = exc.answer.as_json()
+    response = answered(go)
     return FlaskResponse(response.body, response.status, dict(response.headers))
 
 

@@ -6,11 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from celery_external import states
-from celery_external.schema import UNSETTLED
-
 from .database import Row, Statement, Transaction
-from .filters import CONDITIONS, few, is_in
+from .filters import few
 from .noted import after, c, p, params
 from .sql import now, once
 
@@ -24,10 +21,10 @@ def _jobs(*guards: Any, order: Any = None) -> Statement:
 
 
 _UNSWEPT = _jobs(c.wake_at <= once(after("ago")), order=c.wake_at)
-_OWED = _jobs(few(CONDITIONS["owed"]), c.completed_at <= once(after("ago")))
-_STUCK = _jobs(few(CONDITIONS["stuck"]))
+_OWED = _jobs(few(["owed"]), c.completed_at <= once(after("ago")))
+_STUCK = _jobs(few(["stuck"]))
 _UNTAKEN = _jobs(
-    few(UNSETTLED, is_in([states.PENDING, states.RETRY])),
+    few(["untaken"]),
     c.created_at <= once(after("ago")),
     sa.or_(c.sends > 0, c.due_at <= once(now())),
 )

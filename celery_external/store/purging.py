@@ -11,7 +11,7 @@ from celery_external import states
 from celery_external.schema import Json, history, job, kept_signal
 
 from .database import Statement, Transaction
-from .filters import CONDITIONS, EQUAL
+from .filters import conditions
 from .kept import ENDED
 from .noted import after, c, p, these_jobs, undecided
 from .sql import is_among, once
@@ -33,7 +33,6 @@ _open_of_canvas = _first.where(
 ).scalar_subquery()
 _is_replaced = sa.func.coalesce(c.answer, c.kind) == states.CONTINUED
 _may_go = sa.and_(
-    CONDITIONS["settled"],
     # In words for which the planner expects that most rows may go: that is the rule.
     _waiting_signal.is_distinct_from(1),
     sa.or_(sa.not_(_is_replaced), _open_of_canvas.is_distinct_from(1)),
@@ -46,9 +45,8 @@ def _due(filters: frozenset[str], *, lock: bool) -> Statement:
         query = (
             sa.select(c.id)
             .where(
-                c.namespace == p("namespace"),
+                *conditions({*filters, "settled"}),
                 c.completed_at <= once(after("ago")),
-                *(EQUAL[name] == p(name) for name in sorted(filters)),
                 _may_go,
             )
             .order_by(c.completed_at, c.id)

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from celery_external.schema import Json, history, job
 
+from . import counts
 from .database import Row, Statement, Transaction
-from .filters import CONDITIONS, conditions, few, names_of, values_of
+from .filters import are_unsettled, conditions, few, told_by_index, values_of
 from .noted import c, p, this_job
 from .sql import is_among, now, once, seconds_from_now
 
@@ -103,26 +104,31 @@ ORDERS: Mapping[str, sa.Column[Any]] = {
 }
 
 
+#: Jobs that are looked up one by one, and put in order, faster than they are found in order.
+FEW = 1000
+
+
 @lru_cache(maxsize=256)
-def _list(filters: frozenset[str], order: str, *, after: bool) -> Statement:
-    return Statement(lambda _: _select(filters, order, after=after))
+def _list(
+    filters: frozenset[str], order: str, *, after: bool, rare: frozenset[str] | None
+) -> Statement:
+    return Statement(lambda _: _select(filters, order, after=after, rare=rare))
 
 
-def _select(filters: frozenset[str], order: str, *, after: bool) -> Any:
+def _select(
+    filters: frozenset[str], order: str, *, after: bool, rare: frozenset[str] | None
+) -> Any:
     descending = order.startswith("-")
     column = ORDERS[order.removeprefix("-")]
-    query = sa.select(job).where(*_list_conditions(filters), column.is_not(None))
+    query = sa.select(job).where(*conditions(filters), column.is_not(None))
+    if rare is not None:
+        query = query.where(few(rare))
     if after:
         here = sa.tuple_(p("after_at", column.type), p("after_id", sa.Text()))
         place = sa.tuple_(column, c.id)
         query = query.where(place < here if descending else place > here)
     both = (column.desc(), c.id.desc()) if descending else (column.asc(), c.id.asc())
     return query.order_by(*both).limit(p("limit", sa.Integer()))
-
-
-def _list_conditions(filters: frozenset[str]) -> list[sa.ColumnElement[bool]]:
-    rare = filters & {"owed", "stuck"}
-    return [*conditions(filters - rare), *(few(CONDITIONS[name]) for name in sorted(rare))]
 
 
 def find(  # noqa: PLR0917
@@ -137,7 +143,14 @@ def find(  # noqa: PLR0917
     values = values_of(filters)
     if after is not None:
         values["p_after_at"], values["p_after_id"] = after
-    statement = _list(names_of(filters), order, after=after is not None)
+    # In order they would be found among all the jobs that are settled.
+    is_rare = are_unsettled(filters) and counts.are_few(tx, namespace, filters, FEW)
+    statement = _list(
+        frozenset(filters),
+        order,
+        after=after is not None,
+        rare=told_by_index(filters) if is_rare else None,
+    )
     return tx.all(statement, p_namespace=namespace, p_limit=limit, **values)
 
 

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from hashlib import sha256
 
-from itsdangerous import Signer
+from celery_external.tokens import signer
 
 _SALT = b"celery-external.form"
 
 
 def form_key(keys: Sequence[str], token: str, by: str | None) -> str:
     """The key of a form for this token, shown to this user (None: nobody is logged in)."""
-    return _signer(keys).get_signature(_said(token, by)).decode()
+    return signer(keys, _SALT).get_signature(_said(token, by)).decode()
 
 
 def is_form_key(keys: Sequence[str], given: str, token: str, by: str | None) -> bool:
     """Whether the form was shown to this user, for this token."""
-    return given.isascii() and _signer(keys).verify_signature(_said(token, by), given)
+    return given.isascii() and signer(keys, _SALT).verify_signature(_said(token, by), given)
 
 
 def _said(token: str, by: str | None) -> str:
     return json.dumps([token, by])
-
-
-def _signer(keys: Sequence[str]) -> Signer:
-    # itsdangerous signs with the last one.
-    return Signer(list(reversed(keys)), salt=_SALT, key_derivation="hmac", digest_method=sha256)

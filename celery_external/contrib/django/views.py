@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from celery_external.contrib.users import ask_user
 from celery_external.contrib.wsgi import read_body
 from celery_external.webhooks import Receiver, Request, Response
-from celery_external.webhooks.exchange import RefusedError
+from celery_external.webhooks.exchange import RefusedError, answered
 
 View = Callable[..., HttpResponse]
 
@@ -64,10 +64,7 @@ def _alone(view: View) -> View:
 
 
 def _answer(go: Callable[[], Response]) -> HttpResponse:
-    try:
-        response = go()
-    except RefusedError as exc:
-        response = exc.answer.as_json()
+    response = answered(go)
     made = HttpResponse(response.body, status=response.status)
     for name, value in response.headers.items():
         made[name] = value
