@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+
 import pytest
 
 from tests.django.runs import ADMIN, MEMORY, Project
@@ -28,7 +29,8 @@ path = "/admin/celery_external/job/"
 #: Somebody looks at a job and cancels it.
 STEER = """
 job = ask.delay("cup")
-print(job.id in client.get(path).content.decode(), client.get(f"{path}{job.id}/change/").status_code)
+listed, shown = client.get(path), client.get(f"{path}{job.id}/change/")
+print(job.id in listed.content.decode(), shown.status_code)
 targets = json.dumps([[job.id, 1]])
 print(client.post(f"{path}act/cancel/", {"celery-external-targets": targets}).status_code)
 print(get_job(job).kind, get_job(job).completed_by, LogEntry.objects.count())

@@ -58,13 +58,8 @@ class Unsettled(models.Func):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(models.F("kind"), models.F("wake_at"))
 
-    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
-        """On PostgreSQL."""
-        return self.as_sql(compiler, connection, true="true")
-
-    def as_sql(
-        self, compiler: Any, _connection: Any, true: str = "1", **_context: Any
-    ) -> tuple[str, list[Any]]:
-        """On SQLite."""
+    def as_sql(self, compiler: Any, _connection: Any, **_context: Any) -> tuple[str, list[Any]]:
+        """The index is taken by whoever says the very same."""
         kind, wake_at = (compiler.compile(one)[0] for one in self.get_source_expressions())
-        return f"({kind} IS NULL OR {wake_at} IS NOT NULL) IS {true}", []
+        is_unsettled = f"{kind} IS NULL OR {wake_at} IS NOT NULL"
+        return f"(CASE WHEN ({is_unsettled}) THEN 1 ELSE 0 END = 1)", []

@@ -180,7 +180,9 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no types
             for act in ACTS.values()
             if row.state in act.states and self.may(request, act)
         ]
-        return super().render_change_form(request, {**context, "acts": acts}, *args, **options)
+        # The buttons stand where the subtitle would.
+        context = {**context, "acts": acts, "subtitle": None}
+        return super().render_change_form(request, context, *args, **options)
 
     def act_url(self, act: Act, row: Job | None = None) -> str:
         """Where an act is done; with a row: where it is asked about for that attempt of it."""
