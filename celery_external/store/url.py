@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -48,6 +50,31 @@ def check_url(url: str) -> sa.URL:
             )
         return parsed
     raise SettingsError(name, f"must be postgresql+psycopg:// or sqlite:///, not {backend}://")
+
+
+class Address(NamedTuple):
+    """Where a database is, as far as that can be told without asking it."""
+
+    backend: str
+    host: str
+    port: str
+    #: Of SQLite, its file's absolute path.
+    name: str
+
+
+def address_of(url: str) -> Address:
+    """Where a URL leads.
+
+    Raises:
+        SettingsError: It cannot be used.
+    """
+    parsed = check_url(url)
+    backend, name = parsed.get_backend_name(), parsed.database or ""
+    if backend == "sqlite":
+        return Address(backend, "", "", str(Path(name).absolute()))
+    host = parsed.host or str(parsed.query.get("host", ""))
+    port = parsed.port or parsed.query.get("port", 5432)
+    return Address(backend, host, str(port), name)
 
 
 _DRIVERS = {"postgresql": "postgresql+psycopg://", "sqlite": "sqlite://"}

@@ -12,10 +12,13 @@ from tests.django.runs import Project
 
 
 @pytest.fixture
-def project(broker_url: str, result_url: str, database_url: str) -> Project:
-    """The project, its tables made; its worker sweeps."""
+def project(
+    request: pytest.FixtureRequest, broker_url: str, result_url: str, database_url: str
+) -> Project:
+    """The project, its tables made; its worker sweeps. A parameter is more of its settings."""
     env = {"BROKER_URL": broker_url, "RESULT_URL": result_url, "DATABASE_URL": database_url}
-    made = Project(env, {"CELERY_EXTERNAL_SWEEP_IN_WORKER": True})
+    more: dict[str, Any] = getattr(request, "param", {})
+    made = Project(env, {"CELERY_EXTERNAL_SWEEP_IN_WORKER": True, **more})
     made.manage("migrate", "--run-syncdb")
     return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psutil
+import pydantic
 from celery import shared_task
 from django.db import connection, transaction
 
@@ -51,6 +52,30 @@ def refer(self: Any, reference: str) -> None:
             self.job.reference = reference
         except ReferenceTakenError:
             self.job.meta["taken"] = reference
+
+
+class Judgement(pydantic.BaseModel):
+    """What a judge fills in."""
+
+    note: str = pydantic.Field(max_length=20, description="In a few <words>.")
+    stars: int = pydantic.Field(default=3, ge=1, le=5)
+
+
+@shared_task(base=DjangoExternalTask, choices=("good", "bad"), form=Judgement)
+def judge(name: str) -> None:
+    """Waits for a judge."""
+    current_job.meta["asked"] = name
+
+
+@shared_task
+def note(judgement: Any) -> None:
+    """The step after: keeps it."""
+    Order.objects.update(job_id=f"{judgement['choice']} {judgement['note']}")
+
+
+@shared_task(base=DjangoExternalTask, result_type=Judgement)
+def measure() -> None:
+    """Waits for a result of a kind."""
 
 
 def count_connections() -> int:

@@ -1,0 +1,91 @@
+"""Which Celery app's jobs Django shows, and by which of its databases."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, current_app
+from django.db import connections
+
+from celery_external import External
+from celery_external.errors import OptionError, SettingsError
+from celery_external.installation import Installation, installation_of
+from celery_external.store.url import Address, address_of
+
+from .database import alias_in
+
+logger = logging.getLogger("celery_external")
+
+_remembered: list[weakref.ref[Celery]] = []
+
+
+def remember_app() -> None:
+    """Keep the app that is current as Django starts: in other threads Celery knows of none."""
+    app: Celery = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    if not _is_made_up(app):
+        _remembered[:] = [weakref.ref(app)]
+
+
+def is_app_known() -> bool:
+    """Whether the project has made an app of its own so far."""
+    return bool(_remembered) or not _is_made_up(current_app)
+
+
+def _is_made_up(app: Celery) -> bool:
+    """Celery makes one, by this name, where there is none."""
+    return app.main == "default"
+
+
+def installation() -> Installation:
+    """Celery-external on the project's app.
+
+    Raises:
+        SettingsError: An ``external_*`` setting cannot be used.
+        OptionError: Nobody can tell which app is meant: ``app.set_default()`` says it.
+    """
+    try:
+        return installation_of()
+    except OptionError:
+        app = _remembered[0]() if _remembered else None
+        if app is None:
+            raise
+        return installation_of(app)
+
+
+def external() -> External:
+    """The same, for calls."""
+    return External(installation().app)
+
+
+def alias_of_jobs(of: Installation) -> str | None:
+    """The alias in DATABASES by which Django itself reaches the jobs; None: by none."""
+    url = of.settings.database_url
+    if url.startswith("django:"):
+        return alias_in(url)
+    address = address_of(url)
+    return next((alias for alias in connections if _address_in(alias) == address), None)
+
+
+def find_alias() -> str | None:
+    """The same of the project's app; None as well where there is none or its settings are wrong.
+
+    The system check says why.
+    """
+    try:
+        return alias_of_jobs(installation())
+    except (OptionError, SettingsError) as exc:
+        logger.warning("Django shows no jobs: %s", exc)
+        return None
+
+
+def _address_in(alias: str) -> Address | None:
+    conf: dict[str, Any] = connections[alias].settings_dict
+    vendor = connections[alias].vendor
+    if vendor == "sqlite":
+        return Address(vendor, "", "", str(Path(conf["NAME"]).absolute()))
+    if vendor == "postgresql":
+        return Address(vendor, conf["HOST"] or "", str(conf["PORT"] or 5432), str(conf["NAME"]))
+    return None
