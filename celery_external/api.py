@@ -112,13 +112,14 @@ def cancel_job(
 def rerun_job(
     job: JobLike,
     *,
+    attempt: int | None = None,
     by: str | None = None,
     reason: str | None = None,
     using: Any = None,
     app: Celery | None = None,
 ) -> Job:
     """Run the trigger again; see :meth:`External.rerun_job`."""
-    return get_external(app).rerun_job(job, by=by, reason=reason, using=using)
+    return get_external(app).rerun_job(job, attempt=attempt, by=by, reason=reason, using=using)
 
 
 def extend_job(

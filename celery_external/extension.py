@@ -183,16 +183,21 @@ class External(Operating):
         self,
         job: JobLike,
         *,
+        attempt: int | None = None,
         by: str | None = None,
         reason: str | None = None,
         using: Any = None,
     ) -> Job:
         """Run the trigger again, as a new attempt, for a job that is PARKED, FAILURE or REVOKED.
 
+        ``attempt`` is the one that is to be over; default: whichever is on.
+
         Raises:
             RerunRefusedError: It runs or succeeded, or is a member of a failed chord.
         """
-        return steering.rerun(self._installation, job, by=by, reason=reason, using=using)
+        return steering.rerun(
+            self._installation, job, attempt=attempt, by=by, reason=reason, using=using
+        )
 
     def extend_job(
         self,

@@ -12,7 +12,7 @@ from .checks import check_deadline, check_timeout
 from .errors import DatabaseUnavailableError, OptionError, RerunRefusedError
 from .job import Job
 from .naming import JobLike, check_attempt, check_note, known_id, require_row
-from .refusal import refuse_change
+from .refusal import refuse_change, refuse_stale
 from .store import attempts, noted, read, times
 from .view import job_from
 
@@ -111,18 +111,22 @@ def rerun(
     installation: Installation,
     job: JobLike,
     *,
+    attempt: int | None = None,
     by: str | None = None,
     reason: str | None = None,
     using: Any = None,
 ) -> Job:
-    """Run the trigger again as a new attempt.
+    """Run the trigger again as a new attempt; ``attempt`` is the one that is to be over.
 
     Raises:
         RerunRefusedError: The job is running, succeeded, or its chord has failed.
+        StaleAttemptError: Another attempt than the one that was named is on.
     """
+    check_attempt(attempt)
     app, place = installation.app, installation.place(using)
     by, why = check_note("by", by), check_note("reason", reason)
     row = require_row(installation, place, known_id(installation, job))
+    refuse_stale(installation, place, row, {"kind": "rerun"}, attempt=attempt, by=by)
     seen = job_from(app, row)
     if row["state"] not in {states.PARKED, states.FAILURE, states.REVOKED}:
         raise RerunRefusedError(seen, f"it is {row['state']}, not PARKED, FAILURE or REVOKED")
