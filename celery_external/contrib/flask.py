@@ -17,9 +17,9 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 
 from celery_external.webhooks import Receiver, Request, Response
 from celery_external.webhooks.exchange import RefusedError
+from celery_external.webhooks.wsgi import read_body
 
 from .users import ask_user
-from .wsgi import read_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import TypeVar
 
 from itsdangerous import Signer
+
+S = TypeVar("S", bound=Signer)
 
 _SALT = b"celery-external.form"
 
@@ -25,6 +28,11 @@ def _said(token: str, by: str | None) -> str:
     return json.dumps([token, by])
 
 
-def _signer(keys: Sequence[str]) -> Signer:
+def make_signer(of: type[S], keys: Sequence[str], salt: bytes) -> S:
+    """A signer of itsdangerous that signs with the first of the keys, and verifies with any."""
     # itsdangerous signs with the last one.
-    return Signer(list(reversed(keys)), salt=_SALT, key_derivation="hmac", digest_method=sha256)
+    return of(list(reversed(keys)), salt=salt, key_derivation="hmac", digest_method=sha256)
+
+
+def _signer(keys: Sequence[str]) -> Signer:
+    return make_signer(Signer, keys, _SALT)

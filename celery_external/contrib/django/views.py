@@ -13,9 +13,9 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from celery_external.contrib.users import ask_user
-from celery_external.contrib.wsgi import read_body
 from celery_external.webhooks import Receiver, Request, Response
 from celery_external.webhooks.exchange import RefusedError
+from celery_external.webhooks.wsgi import read_body
 
 View = Callable[..., HttpResponse]
 
