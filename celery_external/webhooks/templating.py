@@ -17,8 +17,8 @@ def make_environment(whose: str, extra: str, **filters: Callable[..., Any]) -> E
     """The templates of the package.
 
     Arguments:
-        whose: Who needs them, and
-        extra: what brings Jinja2 along, for the error.
+        whose: Who needs them, for the error.
+        extra: What brings Jinja2 along, for the error.
         filters: What the templates call, by name.
 
     Raises:
