@@ -13,7 +13,7 @@ from .continuation import Continued
 from .errors import ResultInvalidError, UnserializableError
 from .job import Failed, Receipt, Succeeded
 from .naming import JobLike, check_attempt, check_note, is_external, known_id, require_row
-from .refusal import completed, refuse, refuse_stale
+from .refusal import completed, is_stale, refuse, refuse_stale
 from .result_type import check_outcome, result_types
 from .store import decisions, noted
 
@@ -132,14 +132,15 @@ def _check_result(
     if not types:
         return outcome, attempt
     row = require_row(installation, place, job_id)
-    said = _said(installation, outcome, note)
-    refuse_stale(installation, place, row, said, attempt=attempt, by=by)
+    if is_stale(row, attempt):
+        said = _said(installation, outcome, note)
+        refuse_stale(installation, place, row, said, attempt=attempt, by=by)
     try:
         return check_outcome(types, row, outcome), row["attempt"]
     except ResultInvalidError as error:
         is_over = row["kind"] is not None
         problem = completed(installation, row, states.SUCCEEDED) if is_over else error
-        refuse(installation, place, row, problem, said, by)
+        refuse(installation, place, row, problem, _said(installation, outcome, note), by)
 
 
 def _said(installation: Installation, outcome: Succeeded | Failed, note: str | None) -> Row:

@@ -60,17 +60,8 @@ def _attempt(tx: Transaction, row: Row, attempt: int) -> Row:
 
 def send(installation: Installation, number: int, row: Row, sends: int = 0) -> bool:
     """Have a worker of the job's queue look at it; False: the broker is away, the sweep does so."""
-    app = installation.app
     try:
-        app.send_task(
-            TASK_NAME,
-            (number, sends),
-            ignore_result=True,
-            add_to_parent=False,
-            retry=True,
-            retry_policy=message.SEND_POLICY,
-            **message.route_of(app, row),
-        )
+        message.send_task(installation.app, row, TASK_NAME, (number, sends))
     except (OperationalError, OSError) as exc:
         logger.warning("Job %s: the sweep tells of its late signal: %r", row["id"], exc)
         return False

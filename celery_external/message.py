@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kombu import Exchange, serialization
 from kombu.exceptions import OperationalError
@@ -43,7 +43,7 @@ _NOT_RESENT = frozenset({"eta", "expires", ATTEMPT_HEADER, CONTENT_TYPE_KEY})
 MAX_SENDS = 3
 
 #: One retry at once: a pooled connection may have gone stale. After that the sweep sends.
-SEND_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+_SEND_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
 #: The beginning of the exchanges through which Celery delays messages on quorum queues.
 _DELAYED_EXCHANGE = "celery_delayed"
@@ -208,8 +208,18 @@ def undelayed_route(
     }
 
 
-def route_of(app: Celery, row: Row) -> dict[str, Any]:
-    """Where a job's message goes, as options of ``send_task`` for another one."""
+def send_task(app: Celery, row: Row, name: str, args: tuple[Any, ...], **options: Any) -> None:
+    """Send a task of ours to where the job's own message goes.
+
+    Raises:
+        kombu.exceptions.OperationalError: The broker is away (OSError likewise).
+    """
+    route, send = _route_of(app, row), cast("Any", app.send_task)
+    send(name, args, ignore_result=True, add_to_parent=False, retry=True,
+         retry_policy=_SEND_POLICY, **route, **options)  # fmt: skip
+
+
+def _route_of(app: Celery, row: Row) -> dict[str, Any]:
     envelope = json.loads(row["envelope"])
     exchange, routing_key = envelope["exchange"], envelope["routing_key"]
     if exchange == "":
@@ -316,7 +326,7 @@ def _send_one(app: Celery, producer: Producer, row: Row, resume_queue: str | Non
         logger.exception("The message of job %s cannot be put together", row["id"])
         return False
     try:
-        producer.publish(row["body"], retry=True, retry_policy=SEND_POLICY, **arguments)
+        producer.publish(row["body"], retry=True, retry_policy=_SEND_POLICY, **arguments)
     except (OperationalError, OSError):
         raise  # the others would fare no better
     except Exception:

@@ -92,16 +92,8 @@ def _send_one(app: Celery, rows: list[Row]) -> set[str]:
     ids = [row["id"] for row in rows]
     keys = [(row["id"], row["attempt"], row["poll_at"].isoformat()) for row in rows]
     try:
-        app.send_task(
-            TASK_NAME,
-            (rows[0]["task"], keys),
-            expires=MESSAGE_EXPIRES,
-            ignore_result=True,
-            add_to_parent=False,
-            retry=True,
-            retry_policy=message.SEND_POLICY,
-            **message.route_of(app, rows[0]),
-        )
+        arguments = (rows[0]["task"], keys)
+        message.send_task(app, rows[0], TASK_NAME, arguments, expires=MESSAGE_EXPIRES)
     except (OperationalError, OSError):
         raise  # the others would fare no better
     except Exception:

@@ -51,13 +51,13 @@ def signal(
         OptionError: Task, reference or outcome cannot be used.
     """
     task, reference = check_text("task", task), check_reference(reference)
-    encoded = {**_encode(installation, outcome, reason), "by": check_note("by", by)}
-    place = installation.place(using)
+    by, place = check_note("by", by), installation.place(using)
     with place.alone() as tx:
         named = _find(installation, tx, task, reference)
     if named is not None:
         return say(installation, *named, outcome, by=by, reason=reason, using=place)
-    waiting = {**encoded, "task": task, "reference": reference}
+    encoded = _encode(installation, outcome, reason)
+    waiting = {**encoded, "task": task, "reference": reference, "by": by}
     with place.alone() as tx:
         grace = installation.settings.resume_grace
         kept.keep(tx, installation.namespace, waiting, grace)
@@ -112,8 +112,12 @@ def say(
 
 def claim(installation: Installation, task: str, reference: str) -> None:
     """Have what was said by a reference count for the attempt that carries it, or did."""
+    database = installation.database
     try:
-        with within(installation.database) as place:
+        with database.alone() as tx:
+            if not kept.is_waiting(tx, installation.namespace, task, reference):
+                return
+        with within(database) as place:
             with place.alone() as tx:
                 named = _find(installation, tx, task, reference)
                 if named is None:
@@ -177,24 +181,30 @@ def _sweep_batch(installation: Installation) -> bool:
             for waiting in due
             if waiting["job_id"] is not None and waiting["kind"] != kept.ENDED
         }
-        for waiting in due:
-            if _is_over(waiting, jobs):
-                kept.drop(tx, namespace, waiting["id"])
-            else:
-                grace = installation.settings.resume_grace
-                wait = wait_before_repeat(grace, waiting["sends"] + 1)
-                kept.put_off(tx, namespace, waiting["id"], wait)
+        over = [waiting for waiting in due if _is_over(waiting, jobs)]
+        for waiting in over:
+            kept.drop(tx, namespace, waiting["id"])
+        claimed = [
+            _put_off(installation, tx, waiting) for waiting in due if not _is_over(waiting, jobs)
+        ]
+    for waiting in over:
+        _log_end(waiting)
     can_send = True
-    for waiting in due:
-        if _is_over(waiting, jobs):
-            _log_end(waiting)
-        elif waiting["job_id"] is None:
+    for waiting in claimed:
+        if waiting["job_id"] is None:
             claim(installation, waiting["task"], waiting["reference"])
         elif can_send:
             # With the broker away the others would fare no better.
             row = cast("Row", jobs[waiting["id"]])
-            can_send = late.send(installation, waiting["id"], row, waiting["sends"] + 1)
+            can_send = late.send(installation, waiting["id"], row, waiting["sends"])
     return len(due) == BATCH and can_send
+
+
+def _put_off(installation: Installation, tx: Transaction, waiting: Row) -> Row:
+    """Until the next look; nobody else has it, for it is locked."""
+    sends = waiting["sends"]
+    wait = wait_before_repeat(installation.settings.resume_grace, sends + 1)
+    return cast("Row", kept.claim(tx, installation.namespace, waiting["id"], sends, wait))
 
 
 def _is_over(waiting: Row, jobs: dict[int, Row | None]) -> bool:

@@ -79,6 +79,11 @@ def refuse_change(
     refuse(installation, place, row, completed(installation, row, event), attempted, by)
 
 
+def is_stale(row: Row, attempt: int | None) -> bool:
+    """Whether what was said names another attempt than the one that is on."""
+    return attempt is not None and attempt != row["attempt"]
+
+
 def refuse_stale(
     installation: Installation,
     place: Place,
@@ -89,7 +94,7 @@ def refuse_stale(
     by: str | None,
 ) -> None:
     """Refuse what names an attempt that is over."""
-    if attempt is not None and attempt != row["attempt"]:
+    if attempt is not None and is_stale(row, attempt):
         error = StaleAttemptError(row["id"], attempt, row["attempt"])
         refuse(installation, place, row, error, encoded, by)
 

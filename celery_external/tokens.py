@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias, get_args
 
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, Signer, TimestampSigner, URLSafeSerializer
 
 from .errors import OptionError, SettingsError, TokenRefusedError
 
@@ -61,7 +61,7 @@ def sign(keys: Sequence[str], claims: Claims) -> str:
             'python -c "import secrets; print(secrets.token_urlsafe())" prints',
         )
     parts = [getattr(claims, name) for name in Claims.__slots__]
-    return str(_serializer(keys).dumps(parts))
+    return str(_serializer(keys, _SALT).dumps(parts))
 
 
 def verify(keys: Sequence[str], token: str) -> Claims:
@@ -74,15 +74,27 @@ def verify(keys: Sequence[str], token: str) -> Claims:
         raise TokenRefusedError
     try:
         # Every key is tried, and each signature compared in constant time.
-        return Claims(*_serializer(keys).loads(token))
+        return Claims(*_serializer(keys, _SALT).loads(token))
     except (BadData, TypeError, ValueError) as exc:
         raise TokenRefusedError from exc
 
 
-def _serializer(keys: Sequence[str]) -> URLSafeSerializer:
+def signer(keys: Sequence[str], salt: bytes) -> Signer:
+    """Signs something else than tokens with the same keys: another salt, another signature."""
+    return _serializer(keys, salt).make_signer(salt)
+
+
+def timed_signer(keys: Sequence[str], salt: bytes) -> TimestampSigner:
+    """As :func:`signer`; what it signs can be refused once it is too old."""
+    return TimestampSigner(
+        list(reversed(keys)), salt=salt, key_derivation="hmac", digest_method=sha256
+    )
+
+
+def _serializer(keys: Sequence[str], salt: bytes) -> URLSafeSerializer:
     return URLSafeSerializer(
         # itsdangerous signs with the last one.
         list(reversed(keys)),
-        salt=_SALT,
+        salt=salt,
         signer_kwargs={"key_derivation": "hmac", "digest_method": sha256},
     )

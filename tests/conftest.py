@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from celery import _state
 
 from tests.callers import Callers
 from tests.processes import REPOSITORY, Process
 from tests.rows import Rows
 from tests.servers import Postgres, RabbitMQ, Valkey
-from tests.systems import System
+from tests.systems import TASKS, System
 
 #: Beat sweeps often, so that a test need not wait for it.
 SHARED_CONF = {"external_sweep_interval": 0.2, "external_resume_grace": 2.0}
@@ -157,6 +158,14 @@ def _leave_environment() -> Iterator[None]:
     assert {name for name, _ in changed if not name.startswith("PYTEST_")} == set()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _leave_current_app() -> Iterator[None]:
+    # What asks for the current app in a later module would speak to this one's servers.
+    before = _state.get_current_app()
+    yield
+    before.set_current()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the logs of a failed test's processes under its traceback."""
@@ -186,13 +195,14 @@ def make_system(
     """Makes apps with servers of their own, without a worker, on both databases."""
     with ExitStack() as made:
 
-        def make(**conf: Any) -> System:
+        def make(*, tasks: str = TASKS, **conf: Any) -> System:
             system = System(
                 broker_url=broker_url,
                 result_url=result_url,
                 database_url=database_url,
                 scratch=tmp_path,
                 conf=conf,
+                tasks=tasks,
             )
             return made.enter_context(closing(system))
 

@@ -108,7 +108,9 @@ def test_the_backends_keep_groups_where_the_keepers_look() -> None:
     assert DatabaseBackend.task_cls.date_done is not None
     assert DatabaseBackend.taskset_cls.date_done is not None
     assert "cache" in parameters(Backend.restore_group)
-    result: Any = GroupResult("g", [AsyncResult("a", parent=AsyncResult("b"))])
+    app = Celery(set_as_current=False)
+    parent: AsyncResult[Any] = AsyncResult("b", app=app)
+    result: Any = GroupResult("g", [AsyncResult("a", parent=parent, app=app)], app=app)
     assert result.as_tuple() == (("g", None), [(("a", (("b", None), None)), None)])
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,27 +15,9 @@ from tests.waiting import wait_for
 
 
 @pytest.fixture
-def make_polled(
-    broker_url: str, result_url: str, database_url: str, tmp_path: Path
-) -> Iterator[Callable[..., System]]:
+def make_polled(make_system: Callable[..., System]) -> Callable[..., System]:
     """Makes the app of ``tests.apps.polled``."""
-    made: list[System] = []
-
-    def make(**conf: Any) -> System:
-        system = System(
-            broker_url=broker_url,
-            result_url=result_url,
-            database_url=database_url,
-            scratch=tmp_path,
-            conf={"external_sweep_interval": 0.2, **conf},
-            tasks="tests.apps.polled",
-        )
-        made.append(system)
-        return system
-
-    yield make
-    for system in made:
-        system.close()
+    return partial(make_system, tasks="tests.apps.polled", external_sweep_interval=0.2)
 
 
 def say(system: System, reference: str, words: str) -> None:

@@ -21,7 +21,7 @@ from celery_external import dashboard as dashboards
 from celery_external.dashboard import Access, Dashboard
 from celery_external.dashboard.site import check_access
 from celery_external.webhooks import Receiver, Request, Response
-from celery_external.webhooks.exchange import RefusedError
+from celery_external.webhooks.exchange import RefusedError, answered
 from celery_external.webhooks.wsgi import read_body
 
 from .users import ask_user
@@ -129,10 +129,7 @@ def _state() -> _State:
 
 
 def _answer(go: Callable[[], Response]) -> FlaskResponse:
-    try:
-        response = go()
-    except RefusedError as exc:
-        response = exc.answer.as_json()
+    response = answered(go)
     return FlaskResponse(response.body, response.status, dict(response.headers))
 
 

@@ -8,10 +8,10 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
 
-from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
+from itsdangerous import BadSignature, SignatureExpired
 
+from celery_external.tokens import timed_signer
 from celery_external.webhooks.exchange import RefusedError
-from celery_external.webhooks.form_keys import make_signer
 
 from .exchange import Request
 
@@ -24,7 +24,7 @@ _SALT = b"celery-external.dashboard"
 
 def form_key(keys: Sequence[str], user: str) -> str:
     """What a form carries that is shown to this user now."""
-    return make_signer(TimestampSigner, keys, _SALT).sign(_mark(user)).decode()
+    return timed_signer(keys, _SALT).sign(_mark(user)).decode()
 
 
 def check_form(keys: Sequence[str], given: str, user: str) -> None:
@@ -36,7 +36,7 @@ def check_form(keys: Sequence[str], given: str, user: str) -> None:
     if not given.isascii() or len(given) > _MAX_LENGTH:
         raise RefusedError(403, "form_key")
     try:
-        mark = make_signer(TimestampSigner, keys, _SALT).unsign(given, max_age=LIFETIME)
+        mark = timed_signer(keys, _SALT).unsign(given, max_age=LIFETIME)
     except SignatureExpired as exc:
         raise RefusedError(403, "expired") from exc
     except BadSignature as exc:

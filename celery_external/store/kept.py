@@ -47,9 +47,17 @@ def keep(tx: Transaction, namespace: str, signal: Mapping[str, Any], wake_in: fl
 _by_reference = sa.and_(
     k.namespace == p("namespace"), k.task == p("task"), k.reference == p("reference")
 )
-_TAKE_ALL = Statement(
-    lambda _: sa.delete(kept_signal).where(_by_reference, k.kind != ENDED).returning(*k)
-)
+_waiting = sa.and_(_by_reference, k.kind != ENDED)
+_IS_WAITING = Statement(lambda _: sa.select(sa.exists().where(_waiting).label("is_waiting")))
+
+
+def is_waiting(tx: Transaction, namespace: str, task: str, reference: str) -> bool:
+    """Whether there are signals for a reference."""
+    row = tx.one(_IS_WAITING, p_namespace=namespace, p_task=task, p_reference=reference)
+    return bool(row and row["is_waiting"])
+
+
+_TAKE_ALL = Statement(lambda _: sa.delete(kept_signal).where(_waiting).returning(*k))
 
 
 def take_all(tx: Transaction, namespace: str, task: str, reference: str) -> list[Row]:
@@ -96,7 +104,7 @@ _CLAIM = Statement(
 
 
 def claim(tx: Transaction, namespace: str, number: int, sends: int, wake_in: float) -> Row | None:
-    """One signal, for whoever has the message that was sent last, and for nobody a second time.
+    """One signal, for whoever knows how often it was sent, and for nobody a second time.
 
     The sweep leaves it alone for so many seconds.
     """
@@ -125,15 +133,3 @@ _DUE = Statement(
 def lock_due(tx: Transaction, namespace: str, lifetime: float, limit: int) -> list[Row]:
     """Signals that are to be looked at; ``is_old`` says which have waited for ``lifetime``."""
     return tx.all(_DUE, p_namespace=namespace, p_ago=-lifetime, p_limit=limit)
-
-
-_PUT_OFF = Statement(
-    lambda _: (
-        sa.update(kept_signal).where(_this_one).values(sends=k.sends + 1, wake_at=after("wake_in"))
-    )
-)
-
-
-def put_off(tx: Transaction, namespace: str, number: int, wake_in: float) -> None:
-    """Look at it again after so many seconds."""
-    tx.all(_PUT_OFF, p_namespace=namespace, p_id=number, p_wake_in=wake_in)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -82,6 +82,14 @@ class RefusedError(Exception):
 def unavailable() -> RefusedError:
     """What somebody is told who may come again: whoever is needed to answer is away."""
     return RefusedError(503, "unavailable", headers={"Retry-After": str(RETRY_AFTER)})
+
+
+def answered(go: Callable[[], Response]) -> Response:
+    """What ``go`` gives, or what its refusal says."""
+    try:
+        return go()
+    except RefusedError as exc:
+        return exc.answer.as_json()
 
 
 def respond(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from celery_external import ExternalTask, JobAlreadyCompletedError, current_job, lock_job
 
-URL = os.environ.get("DESK_DATABASE", "sqlite:///desk.db")
+URL = os.environ.get("DATABASE_URL", "sqlite:///desk.db")
 #: The broker is given in the environment: CELERY_BROKER_URL and CELERY_RESULT_BACKEND.
 app = Celery("desk")
 app.conf.external_database_url = URL

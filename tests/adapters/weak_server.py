@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from celery_external import ExternalError
 from tests.adapters.site import Shop
 from tests.adapters.weak import MAX_BODY, Answer, Call, Weak
+from tests.serving import serving
 
 
 class Server(ThreadingHTTPServer):
@@ -76,14 +76,6 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-@contextmanager
-def served(weak: Weak, shop: Shop) -> Iterator[str]:
+def served(weak: Weak, shop: Shop) -> AbstractContextManager[str]:
     """Its address, while it is served."""
-    with Server(weak, shop) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    return serving(Server(weak, shop))

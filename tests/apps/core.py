@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from celery import Celery, Task, chain, chord, group
+from celery import Task, chain, chord, group
 from celery.exceptions import Ignore, Reject
 from celery.signals import before_task_publish
 
@@ -25,14 +25,11 @@ from celery_external import (
     Succeeded,
     current_job,
 )
+from tests.apps.making import make_app
 from tests.apps.scratch import Scratch
 from tests.waiting import wait_for
 
-app = Celery("core", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
-app.conf.external_database_url = os.environ["DATABASE_URL"]
-app.conf.broker_connection_retry_on_startup = True
-app.conf.result_extended = True
-app.conf.update(json.loads(os.environ.get("CONF", "{}")))
+app = make_app("core", result_extended=True)
 
 # The tests load this module many times; a shared task would belong to every app there is.
 task = partial(app.task, shared=False)

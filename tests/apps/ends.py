@@ -13,10 +13,10 @@ import time
 from functools import partial
 from typing import Any, ClassVar
 
-from celery import Celery
 from celery.exceptions import Ignore, Reject
 
 from celery_external import ExternalTask, Job
+from tests.apps.making import make_app
 from tests.apps.scratch import Scratch
 
 scratch = Scratch(os.environ["SCRATCH"])
@@ -29,12 +29,7 @@ def route(name: str, _args: Any, kwargs: Any, *_others: Any, **_options: Any) ->
         hold(f"{kwargs['job_name']}-{kwargs['hold']}")
 
 
-app = Celery("ends", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
-app.conf.external_database_url = os.environ["DATABASE_URL"]
-app.conf.broker_connection_retry_on_startup = True
-app.conf.result_extended = True
-app.conf.task_routes = (route,)
-app.conf.update(json.loads(os.environ.get("CONF", "{}")))
+app = make_app("ends", result_extended=True, task_routes=(route,))
 
 # The tests load this module many times; a shared task would belong to every app there is.
 task = partial(app.task, shared=False)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from functools import partial
 
-from celery import Celery
-
 from celery_external import ExternalTask, Failed, Job, Succeeded, current_job
+from tests.apps.making import make_app
 from tests.apps.scratch import Scratch
 from tests.waiting import wait_for
 
-app = Celery("outside", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
-app.conf.external_database_url = os.environ["DATABASE_URL"]
-app.conf.broker_connection_retry_on_startup = True
-app.conf.update(json.loads(os.environ.get("CONF", "{}")))
+app = make_app("outside")
 
 # The tests load this module many times; a shared task would belong to every app there is.
 task = partial(app.task, shared=False)

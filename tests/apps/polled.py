@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
-
-from celery import Celery
 
 from celery_external import (
     ExternalJobFailed,
@@ -19,12 +16,10 @@ from celery_external import (
     Succeeded,
     current_job,
 )
+from tests.apps.making import make_app
 from tests.apps.scratch import Scratch
 
-app = Celery("polled", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
-app.conf.external_database_url = os.environ["DATABASE_URL"]
-app.conf.broker_connection_retry_on_startup = True
-app.conf.update(json.loads(os.environ.get("CONF", "{}")))
+app = make_app("polled")
 
 task = partial(app.task, shared=False)
 scratch = Scratch(os.environ.get("SCRATCH", "."))

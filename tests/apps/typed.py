@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
-from celery import Celery
 from celery.result import allow_join_result
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from celery_external import ExternalTask, Job, Succeeded
+from tests.apps.making import make_app
 
-app = Celery("typed", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
-app.conf.external_database_url = os.environ["DATABASE_URL"]
-app.conf.broker_connection_retry_on_startup = True
-app.conf.update(json.loads(os.environ.get("CONF", "{}")))
+app = make_app("typed")
 
 # The tests load this module many times; a shared task would belong to every app there is.
 task = partial(app.task, shared=False)

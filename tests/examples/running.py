@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from flask import Flask
 from werkzeug.serving import make_server
 
 from tests.processes import REPOSITORY
+from tests.serving import serving
 
 
 def run_example(name: str) -> list[str]:
@@ -27,16 +26,6 @@ def run_example(name: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-@contextlib.contextmanager
-def serve(web: Flask) -> Iterator[str]:
+def serve(web: Flask) -> AbstractContextManager[str]:
     """Serve an app from threads of this process, at the URL that this gives."""
-    server = make_server("127.0.0.1", 0, web, threaded=True)
-    # The interval is what stopping it takes.
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return serving(make_server("127.0.0.1", 0, web, threaded=True))

@@ -19,7 +19,7 @@ from celery_external.contrib.users import ask_user
 from celery_external.dashboard import Access, Dashboard
 from celery_external.dashboard.site import check_access
 from celery_external.webhooks import Receiver, Request, Response
-from celery_external.webhooks.exchange import RefusedError
+from celery_external.webhooks.exchange import RefusedError, answered
 from celery_external.webhooks.wsgi import read_body
 
 View = Callable[..., HttpResponseBase]
@@ -94,10 +94,7 @@ def _alone(view: View) -> View:
 
 
 def _answer(go: Callable[[], Response]) -> HttpResponse:
-    try:
-        response = go()
-    except RefusedError as exc:
-        response = exc.answer.as_json()
+    response = answered(go)
     made = HttpResponse(response.body, status=response.status)
     for name, value in response.headers.items():
         made[name] = value

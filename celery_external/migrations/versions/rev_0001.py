@@ -64,12 +64,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "celery_external_history",
-        sa.Column(
-            "id",
-            sa.BigInteger().with_variant(sa.Integer, "sqlite"),
-            sa.Identity(always=False),
-            primary_key=True,
-        ),
+        _number(),
         sa.Column("namespace", sa.Text, nullable=False),
         sa.Column("job_id", sa.Text, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
@@ -81,12 +76,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "celery_external_kept_signal",
-        sa.Column(
-            "id",
-            sa.BigInteger().with_variant(sa.Integer, "sqlite"),
-            sa.Identity(always=False),
-            primary_key=True,
-        ),
+        _number(),
         sa.Column("namespace", sa.Text, nullable=False),
         sa.Column("task", sa.Text, nullable=False),
         sa.Column("reference", sa.Text),
@@ -110,16 +100,26 @@ def upgrade() -> None:
         postgresql_where=wakes,
         sqlite_where=wakes,
     )
-    for order in ("created_at", "parked_at", "completed_at"):
+    op.create_index(
+        "celery_external_job_created_at",
+        "celery_external_job",
+        ["namespace", "created_at", "id"],
+    )
+    for order in ("parked_at", "completed_at"):
+        has_come = sa.text(f"{order} IS NOT NULL")
         op.create_index(
-            f"celery_external_job_{order}", "celery_external_job", ["namespace", order, "id"]
+            f"celery_external_job_{order}",
+            "celery_external_job",
+            ["namespace", order, "id"],
+            postgresql_where=has_come,
+            sqlite_where=has_come,
         )
     op.create_index("celery_external_job_root_id", "celery_external_job", ["namespace", "root_id"])
-    unsettled = sa.text("kind IS NULL OR wake_at IS NOT NULL")
+    unsettled = sa.text("CASE WHEN kind IS NULL OR wake_at IS NOT NULL THEN 1 ELSE 0 END = 1")
     op.create_index(
         "celery_external_job_unsettled",
         "celery_external_job",
-        ["namespace", "state", "task", "parked_at"],
+        ["namespace", "state", "task", "parked_at", "id", "sends"],
         postgresql_where=unsettled,
         sqlite_where=unsettled,
     )
@@ -158,4 +158,14 @@ def upgrade() -> None:
         ["namespace", "job_id"],
         postgresql_where=of_a_job,
         sqlite_where=of_a_job,
+    )
+
+
+def _number() -> sa.Column[int]:
+    """The primary key of what is added in order."""
+    return sa.Column(
+        "id",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        sa.Identity(always=False),
+        primary_key=True,
     )
