@@ -24,7 +24,7 @@ class Input:
     Attributes:
         name: The field's, in what is sent.
         label: The field's, for people; ``description`` says more.
-        kind: text, long_text, checkbox, number, integer, select, date or json.
+        kind: text, long_text, checkbox, number, integer, select, date, time or json.
         required: It must not be empty.
         nullable: Empty, it is None.
         default: What it shows at first: a text, or whether a checkbox is ticked. None: nothing.

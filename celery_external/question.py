@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 MAX_CHOICES = 32
 MAX_CHOICE_LENGTH = 255
-#: What the page sends beside the form's own fields.
-RESERVED = frozenset({"choice", "by", "key", "send"})
+#: What the pages send beside the form's own fields.
+RESERVED = frozenset({"choice", "by", "key", "send", "external-reason"})
 
 
 class AnswerError(ValueError):

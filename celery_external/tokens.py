@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias, get_args
 
-from itsdangerous import BadData, Signer, URLSafeSerializer
+from itsdangerous import BadData, Signer, TimestampSigner, URLSafeSerializer
 
 from .errors import OptionError, SettingsError, TokenRefusedError
 
@@ -82,6 +82,13 @@ def verify(keys: Sequence[str], token: str) -> Claims:
 def signer(keys: Sequence[str], salt: bytes) -> Signer:
     """Signs something else than tokens with the same keys: another salt, another signature."""
     return _serializer(keys, salt).make_signer(salt)
+
+
+def timed_signer(keys: Sequence[str], salt: bytes) -> TimestampSigner:
+    """As :func:`signer`; what it signs can be refused once it is too old."""
+    return TimestampSigner(
+        list(reversed(keys)), salt=salt, key_derivation="hmac", digest_method=sha256
+    )
 
 
 def _serializer(keys: Sequence[str], salt: bytes) -> URLSafeSerializer:

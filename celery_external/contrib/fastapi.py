@@ -1,23 +1,29 @@
-"""FastAPI: the webhook receiver as a router.
+"""FastAPI: the webhook receiver, and the dashboard, each as a router.
 
 Needs ``pip install "celery-external[fastapi]"``; ``docs/fastapi.md`` has an app that uses it.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from fastapi import Response as FastAPIResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response as StarletteResponse
 
+from celery_external import dashboard as dashboards
 from celery_external import webhooks
+from celery_external.dashboard import Access, Dashboard
+from celery_external.dashboard.site import check_access
 from celery_external.webhooks import Receiver
 from celery_external.webhooks.exchange import RefusedError
 
-__all__ = ["router"]
+__all__ = ["dashboard_router", "router"]
 
 
 def _nobody() -> None:
@@ -50,6 +56,50 @@ def router(receiver: Receiver, *, user: Callable[..., Any] | None = None) -> API
         return await _answer(receiver, receiver.receive_from, name, request)
 
     return made
+
+
+def dashboard_router(dashboard: Dashboard) -> APIRouter:
+    """The dashboard's URLs, to be included with a prefix.
+
+    Its ``authorize`` is given the request, and may be asynchronous; it may return a response, such
+    as a redirect, or raise HTTPException. The database is waited for in FastAPI's threads.
+
+    Arguments:
+        dashboard: What is served.
+    """
+    made = APIRouter()
+
+    @made.api_route("/{path:path}", methods=["GET", "HEAD", "POST"], include_in_schema=False)
+    async def page(path: str, request: Request) -> StarletteResponse:
+        said = await run_in_threadpool(dashboard.ask, f"/{path}", request)
+        said = check_access(await said if inspect.isawaitable(said) else said, StarletteResponse)
+        if isinstance(said, StarletteResponse):
+            return said
+        return await _show(dashboard, path, request, said)
+
+    return made
+
+
+async def _show(
+    dashboard: Dashboard, path: str, request: Request, access: Access | None
+) -> FastAPIResponse:
+    is_sent = request.method == "POST"
+    try:
+        body = await _read_body(request, dashboard.max_body + 1) if is_sent else b""
+    except RefusedError as exc:
+        response = exc.answer.as_json()
+    else:
+        given = dashboards.Request(
+            request.method,
+            request.headers,
+            body,
+            path=f"/{path}",
+            query=request.url.query,
+            root=quote(request.scope["path"].removesuffix(f"/{path}")),
+            host=request.headers.get("host", ""),
+        )
+        response = await run_in_threadpool(dashboard.respond, given, access)
+    return FastAPIResponse(response.body, response.status, dict(response.headers))
 
 
 async def _answer(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from celery_external.checks import check_text
 from celery_external.errors import OptionError
+from celery_external.inputs import Input
 from celery_external.logs import name_job
 from celery_external.question import AnswerError, Question, question_of
 
@@ -58,6 +60,24 @@ def check_name(given: object) -> str:
     if not _as_plain_spaces(name).isprintable():
         raise AnswerError({"by": "must not contain control characters"})
     return name
+
+
+def place_problems(problems: Mapping[str, str], places: Collection[str]) -> dict[str, str]:
+    """Each problem where the page has a place for it, the others above the form."""
+    placed = {name: problem for name, problem in problems.items() if name in places}
+    others = [
+        f"{name}: {problem}" if name else problem
+        for name, problem in problems.items()
+        if name not in places
+    ]
+    return {"": "; ".join(others), **placed} if others else placed
+
+
+def shown_in(one: Input, typed: Mapping[str, str] | None) -> Any:
+    """What an input shows: what was typed, or its default."""
+    if typed is None:
+        return one.default
+    return one.name in typed if one.kind == "checkbox" else typed.get(one.name, "")
 
 
 def _as_plain_spaces(text: str) -> str:

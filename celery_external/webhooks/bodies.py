@@ -46,14 +46,23 @@ def read_form(request: Request) -> dict[str, str]:
     Raises:
         RefusedError: 422 for what no page of ours sends.
     """
+    pairs = read_pairs(request)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise RefusedError(422, "invalid", problem="A field is there twice")
+    return found
+
+
+def read_pairs(request: Request) -> list[tuple[str, str]]:
+    """What a page's form sent, where a field may be there several times.
+
+    Raises:
+        RefusedError: 422 for what is no form.
+    """
     try:
-        pairs = parse_qsl(
+        return parse_qsl(
             request.body.decode(), keep_blank_values=True, errors="strict",
             max_num_fields=_MAX_FIELDS, strict_parsing=bool(request.body),
         )  # fmt: skip
     except ValueError as exc:
         raise RefusedError(422, "invalid", problem="The body is no form") from exc
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise RefusedError(422, "invalid", problem="A field is there twice")
-    return found

@@ -99,9 +99,19 @@ def respond(
     headers: Mapping[str, str] | None = None,
     *,
     nonce: str | None = None,
+    sources: str = "",
 ) -> Response:
-    """A response that no browser keeps, frames, sniffs or tells other sites of."""
-    style = f"style-src 'nonce-{nonce}'; " if nonce else ""
+    """A response that no browser keeps, frames, sniffs or tells other sites of.
+
+    Arguments:
+        status: HTTP's.
+        body: What is answered.
+        content_type: Of the body.
+        headers: Go before those of every response.
+        nonce: Of the page's own style.
+        sources: What else the page may load, as directives of its policy.
+    """
+    style = f"style-src 'nonce-{nonce}'; " if nonce else sources
     safe = {
         "Content-Type": content_type,
         "Content-Security-Policy": _CONTENT_POLICY.format(style=style),

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from celery_external.errors import OptionError
-
 from .exchange import Answer, Response, respond
+from .templating import make_environment, moment, write_value
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -62,33 +59,4 @@ def _render(template: str, status: int, headers: Mapping[str, str], **context: A
 
 @cache
 def _environment() -> Environment:
-    try:
-        # Only who shows a page needs it.
-        from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
-    except ImportError as exc:
-        raise OptionError(
-            "Receiver",
-            "its pages need jinja2, which celery-external[flask], [django] and [fastapi] bring: "
-            'pip install "celery-external[django]"',
-        ) from exc
-    environment = Environment(
-        loader=PackageLoader("celery_external"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"moment": _moment, "value": _value}
-    return environment
-
-
-def _moment(value: datetime | str) -> str:
-    at = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return f"{at:%Y-%m-%d %H:%M} UTC"
-
-
-def _value(value: Any) -> str:
-    """JSON for people."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, indent=2)
+    return make_environment("Receiver", "django", moment=moment, value=write_value)

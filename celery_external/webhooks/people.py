@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celery_external.inputs import Input
 from celery_external.job import Failed, Succeeded
@@ -12,7 +12,7 @@ from celery_external.question import AnswerError, Question
 from celery_external.tokens import Action, Claims
 from celery_external.view import job_from
 
-from .asking import MAX_NAME_LENGTH, check_name, question_about
+from .asking import MAX_NAME_LENGTH, check_name, place_problems, question_about, shown_in
 from .bodies import read_form
 from .exchange import Answer, RefusedError, Request, Response
 from .form_keys import form_key, is_form_key
@@ -138,8 +138,8 @@ class Visit:
             buttons=form.buttons,
             button_name=form.name,
             inputs=inputs,
-            shown={one.name: _shown(one, typed) for one in inputs},
-            problems=_placed(problems or {}, {form.name, *(one.name for one in inputs)}),
+            shown={one.name: shown_in(one, typed) for one in inputs},
+            problems=place_problems(problems or {}, {form.name, *(one.name for one in inputs)}),
             key=form_key(self._keys, self.token, self.request.by) if form.buttons else None,
         )
 
@@ -188,21 +188,3 @@ def _outcome(form: _Form, typed: Mapping[str, str]) -> Succeeded | Failed:
     if len(reason) > MAX_REASON_LENGTH:
         raise AnswerError({"reason": f"must have at most {MAX_REASON_LENGTH} characters"})
     return Failed(reason)
-
-
-def _placed(problems: Mapping[str, str], places: Collection[str]) -> dict[str, str]:
-    """Each problem where the page has a place for it, the others above the form."""
-    placed = {name: problem for name, problem in problems.items() if name in places}
-    others = [
-        f"{name}: {problem}" if name else problem
-        for name, problem in problems.items()
-        if name not in places
-    ]
-    return {"": "; ".join(others), **placed} if others else placed
-
-
-def _shown(one: Input, typed: Mapping[str, str] | None) -> Any:
-    """What an input shows: what was typed, or its default."""
-    if typed is None:
-        return one.default
-    return one.name in typed if one.kind == "checkbox" else typed.get(one.name, "")

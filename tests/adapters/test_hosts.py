@@ -11,9 +11,9 @@ from flask_login import LoginManager
 from flask_wtf import CSRFProtect
 
 from celery_external.contrib.flask import CeleryExternal
-from celery_external.contrib.wsgi import read_body
 from celery_external.webhooks import Receiver
 from celery_external.webhooks.exchange import RETRY_AFTER, RefusedError
+from celery_external.webhooks.wsgi import read_body
 from tests.callers import JSON, SAFE, Callers
 
 CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked"}

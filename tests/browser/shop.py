@@ -12,7 +12,8 @@ from flask import Flask, session
 from pydantic import BaseModel, Field, field_validator
 
 from celery_external import ExternalTask, current_job
-from celery_external.contrib.flask import CeleryExternal
+from celery_external.contrib.flask import CeleryExternal, ExternalDashboard
+from celery_external.dashboard import Access, Dashboard
 from celery_external.webhooks import Receiver
 
 app = Celery("shop", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
@@ -73,3 +74,12 @@ web = Flask(__name__)
 web.secret_key = os.environ["SHOP_SECRET"]
 web.get("/login/<name>")(login)
 CeleryExternal(web, Receiver(app), user=lambda: session.get("user"))
+
+
+def authorize() -> Access | None:
+    """Whoever is logged in may look, and all but one may decide."""
+    user = session.get("user")
+    return Access(user, may_decide=user != "bob") if user else None
+
+
+ExternalDashboard(web, Dashboard(app, authorize=authorize))

@@ -1,4 +1,4 @@
-"""Django: the webhook receiver's URLs, as ``admin.site.urls`` are the admin's."""
+"""Django: the URLs of the webhook receiver, and of the dashboard, as the admin has its own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 from django.urls import path
 
+from celery_external.dashboard import Dashboard
 from celery_external.webhooks import Receiver
 
-from .views import job_view, logged_in_user, provider_view
+from .views import dashboard_view, job_view, logged_in_user, provider_view
 
-__all__ = ["receiver_urls"]
+__all__ = ["dashboard_urls", "receiver_urls"]
 
 
 def receiver_urls(
@@ -29,3 +30,15 @@ def receiver_urls(
         path("providers/<str:name>", provider_view(receiver), name="provider"),
     ]
     return patterns, "celery_external", "celery_external"
+
+
+def dashboard_urls(dashboard: Dashboard) -> tuple[list[Any], str, str]:
+    """What ``path("dashboard/", ...)`` takes.
+
+    Arguments:
+        dashboard: What is served. Its ``authorize`` is given the request; it may return a
+            response, such as a redirect to the login, or raise PermissionDenied.
+    """
+    view = dashboard_view(dashboard)
+    patterns = [path("", view, name="overview"), path("<path:path>", view, name="page")]
+    return patterns, "celery_external_dashboard", "celery_external_dashboard"

@@ -1,4 +1,4 @@
-"""Django: the views of the webhook receiver.
+"""Django: the views of the webhook receiver, and of the dashboard.
 
 They are exempt from Django's own CSRF check: machines send no key, and our pages one of ours.
 """
@@ -6,18 +6,23 @@ They are exempt from Django's own CSRF check: machines send no key, and our page
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import quote
 
 from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
+from celery_external import dashboard as dashboards
 from celery_external.contrib.users import ask_user
-from celery_external.contrib.wsgi import read_body
+from celery_external.dashboard import Access, Dashboard
+from celery_external.dashboard.site import check_access
 from celery_external.webhooks import Receiver, Request, Response
 from celery_external.webhooks.exchange import RefusedError, answered
+from celery_external.webhooks.wsgi import read_body
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def job_view(receiver: Receiver, user: Callable[[HttpRequest], str | None]) -> View:
@@ -43,6 +48,31 @@ def provider_view(receiver: Receiver) -> View:
         return _answer(lambda: receiver.receive_from(name, _request(receiver, request, None)))
 
     return _alone(provider)
+
+
+def dashboard_view(dashboard: Dashboard) -> View:
+    """The view of the dashboard's pages; ``path`` is what stands below it."""
+
+    def page(request: HttpRequest, path: str = "") -> HttpResponseBase:
+        said = check_access(dashboard.ask(f"/{path}", request), HttpResponseBase)
+        if isinstance(said, HttpResponseBase):
+            return said
+        return _answer(lambda: _show(dashboard, request, path, said))
+
+    return _alone(page)
+
+
+def _show(dashboard: Dashboard, request: HttpRequest, path: str, access: Access | None) -> Response:
+    given = dashboards.Request(
+        request.method,
+        request.headers,
+        _body(request, dashboard.max_body + 1) if request.method == "POST" else b"",
+        path=f"/{path}",
+        query=request.META.get("QUERY_STRING", ""),
+        root=quote(request.path.removesuffix(f"/{path}")),
+        host=request.get_host(),
+    )
+    return dashboard.respond(given, access)
 
 
 def logged_in_user(request: HttpRequest) -> str | None:

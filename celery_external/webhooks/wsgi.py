@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from celery_external.webhooks.exchange import RefusedError
+from .exchange import RefusedError
 
 
 def read_body(environ: Mapping[str, Any], read: Callable[[int], bytes], limit: int) -> bytes:

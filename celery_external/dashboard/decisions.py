@@ -1,0 +1,206 @@
+"""What people do to jobs here, and what became of it, in words for them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celery_external.errors import (
+    ExternalError,
+    JobAlreadyCompletedError,
+    JobNotFoundError,
+    OptionError,
+    RerunRefusedError,
+    ResultInvalidError,
+    StaleAttemptError,
+    UnserializableError,
+)
+from celery_external.extension import External
+from celery_external.inputs import Input
+from celery_external.job import Receipt
+from celery_external.question import AnswerError, Question, question_of
+from celery_external.webhooks.outcomes import MAX_REASON_LENGTH
+
+logger = logging.getLogger("celery_external")
+
+#: What may be done: the word in a URL, and the one on a button.
+ACTIONS: Final[Mapping[str, str]] = {
+    "approve": "Approve",
+    "decline": "Decline",
+    "extend": "Extend",
+    "cancel": "Cancel",
+    "rerun": "Run again",
+}
+#: The task's own form would have no field of this name.
+REASON: Final = "external-reason"
+UNITS: Final[Mapping[str, int]] = {"minutes": 60, "hours": 3600, "days": 86400}
+
+#: The inputs that several actions have.
+REASON_INPUT: Final = Input(
+    REASON,
+    "Reason, for the history",
+    "long_text",
+    required=False,
+    attributes={"maxlength": MAX_REASON_LENGTH},
+)
+AMOUNT_INPUT: Final = Input("amount", "Wait from now", "number", required=True,
+                            attributes={"step": "any", "min": 0})  # fmt: skip
+UNIT_INPUT: Final = Input("unit", "Unit", "select", required=True, default="hours",
+                          options=dict.fromkeys(UNITS, ""))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody says about jobs; ``seconds`` is for how long to extend."""
+
+    action: str
+    by: str
+    reason: str | None = None
+    result: Any = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of it: ``applied``, ``duplicate`` or ``refused``, and for people why."""
+
+    job_id: str
+    word: str
+    status: int = 200
+    problem: str | None = None
+
+
+def read_reason(typed: Mapping[str, str], *, is_required: bool) -> str | None:
+    """The reason that was typed.
+
+    Raises:
+        AnswerError: There is none where one is needed, or it is too long.
+    """
+    reason = typed.get(REASON, "").replace("\r\n", "\n").strip()
+    if not reason and is_required:
+        raise AnswerError({REASON: "is required"})
+    if len(reason) > MAX_REASON_LENGTH:
+        raise AnswerError({REASON: f"must have at most {MAX_REASON_LENGTH} characters"})
+    return reason or None
+
+
+def read_seconds(typed: Mapping[str, str]) -> float:
+    """For how long to wait from now.
+
+    Raises:
+        AnswerError: It is no length of time.
+    """
+    try:
+        seconds = float(typed.get("amount", "")) * UNITS[typed.get("unit", "hours")]
+    except (KeyError, ValueError) as exc:
+        raise AnswerError({"amount": "must be a number, and a unit"}) from exc
+    if not 0 < seconds < float("inf"):
+        raise AnswerError({"amount": "must be more than 0"})
+    return seconds
+
+
+def question_for(external: External, task_name: str) -> Question | None:
+    """What the task asks of whoever approves.
+
+    Raises:
+        OptionError: This process does not know the task.
+    """
+    task = external.app.tasks.get(task_name)
+    if task is None:
+        raise OptionError(
+            "task",
+            f"{task_name} is not known in this process, so it cannot be said what it asks for. "
+            "Have the process import the task's module",
+        )
+    return question_of(task)
+
+
+def decide(external: External, job_id: str, attempt: int, decision: Decision) -> Done:
+    """Say it of one attempt; what is refused is told, and not raised.
+
+    Raises:
+        DatabaseUnavailableError: Nothing was recorded.
+    """
+    try:
+        receipt = _ACTS[decision.action](external, job_id, attempt, decision)
+    except tuple(_REFUSALS) as exc:
+        status, tell = _REFUSALS[type(exc)]
+        if _is_repeated(external, exc, decision):
+            return Done(job_id, "duplicate")
+        return Done(job_id, "refused", status, tell(exc))
+    logger.info("Job %s: %s by %s on the dashboard", job_id, decision.action, decision.by)
+    return Done(job_id, receipt.status if isinstance(receipt, Receipt) else "applied")
+
+
+def _approve(external: External, job_id: str, attempt: int, said: Decision) -> Receipt:
+    return external.signal_succeeded(
+        job_id, said.result, attempt=attempt, by=said.by, reason=said.reason
+    )
+
+
+def _decline(external: External, job_id: str, attempt: int, said: Decision) -> Receipt:
+    return external.signal_failed(job_id, said.reason or "", attempt=attempt, by=said.by)
+
+
+def _cancel(external: External, job_id: str, attempt: int, said: Decision) -> Receipt:
+    return external.cancel_job(job_id, attempt=attempt, by=said.by, reason=said.reason)
+
+
+def _extend(external: External, job_id: str, attempt: int, said: Decision) -> Any:
+    return external.extend_job(
+        job_id, timeout=said.seconds, attempt=attempt, by=said.by, reason=said.reason
+    )
+
+
+def _rerun(external: External, job_id: str, attempt: int, said: Decision) -> Any:
+    return external.rerun_job(job_id, attempt=attempt, by=said.by, reason=said.reason)
+
+
+_ACTS: Final[Mapping[str, Callable[[External, str, int, Decision], Any]]] = {
+    "approve": _approve,
+    "decline": _decline,
+    "extend": _extend,
+    "cancel": _cancel,
+    "rerun": _rerun,
+}
+
+
+def _tell_completed(exc: Any) -> str:
+    who = f" by {exc.job.completed_by}" if exc.job.completed_by else ""
+    kind = (exc.job.kind or "completed").replace("_", " ")
+    return f"It is over already: {kind}{who} on {exc.job.completed_at:%Y-%m-%d %H:%M} UTC."
+
+
+def _tell_stale(exc: Any) -> str:
+    return (
+        f"The page showed attempt {exc.attempt}, but attempt {exc.current} is on by now. "
+        "Look at it before you decide."
+    )
+
+
+def _tell_problem(exc: Any) -> str:
+    return f"It cannot be done: {exc.problem}."
+
+
+_REFUSALS: Final[Mapping[type[ExternalError], tuple[int, Callable[[Any], str]]]] = {
+    JobNotFoundError: (404, lambda _: "It is not kept any more."),
+    StaleAttemptError: (409, _tell_stale),
+    JobAlreadyCompletedError: (409, _tell_completed),
+    RerunRefusedError: (409, _tell_problem),
+    OptionError: (422, _tell_problem),
+    ResultInvalidError: (422, _tell_problem),
+    UnserializableError: (422, _tell_problem),
+}
+
+
+def _is_repeated(external: External, exc: ExternalError, said: Decision) -> bool:
+    """Whether a second click has come after the first one, which made a new attempt."""
+    if not isinstance(exc, StaleAttemptError) or said.action != "rerun":
+        return False
+    history = external.get_job(exc.job_id).history
+    return any(
+        line.event == "rerun" and (line.attempt, line.by) == (exc.attempt + 1, said.by)
+        for line in history
+    )

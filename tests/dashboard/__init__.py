@@ -1,0 +1,1 @@
+"""The dashboard without a browser: its pages, its forms, and every host."""
