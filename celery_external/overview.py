@@ -70,21 +70,18 @@ _OPEN_STATES = (states.PENDING, states.STARTED, states.PARKED, states.RETRY)
 def _count_labels(
     tx: Transaction, namespace: str, tasks: list[TaskStats]
 ) -> tuple[tuple[str, Count], ...]:
-    """Of the largest samples that are cheap, scaled to all jobs of the task."""
+    """Of as many jobs of each task as are cheap to look at, scaled to all of them."""
     numbers: Counter[str] = Counter()
-    estimated: set[str] = set()
+    # One sample that is too small may lack any label.
+    is_exact = True
     size = max(SAMPLE // max(len(tasks), 1), SMALLEST_SAMPLE)
     for one in tasks:
-        found = stats.count_labels(tx, namespace, one.task, size)
         scale = max(one.parked.number / size, 1)
-        for label, number in found.items():
+        is_exact = is_exact and scale == 1
+        for label, number in stats.count_labels(tx, namespace, one.task, size).items():
             numbers[label] += round(number * scale)
-        if scale > 1 or not one.parked.exact:
-            estimated |= found.keys()
     most = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_LABELS]
-    # A label may also be on the jobs that were not looked at.
-    are_exact = not estimated
-    return tuple((label, Count(number, are_exact)) for label, number in most)
+    return tuple((label, Count(number, is_exact)) for label, number in most)
 
 
 def read_timeline(installation: Installation, *, hours: float, steps: int) -> Timeline:

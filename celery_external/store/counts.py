@@ -45,11 +45,10 @@ def count(
 
 
 def are_few(tx: Transaction, namespace: str, filters: Mapping[str, Any], limit: int) -> bool:
-    """Whether at most so many rows fit those of the filters that the index tells by itself."""
-    told = told_by_index(filters)
-    values = values_of({name: filters[name] for name in told})
-    statement = _count(told, None, by_index=True, is_all=False)
-    given = {**values, "p_namespace": namespace, "p_limit": limit + 1}
+    """Whether at most so many rows fit; the filters are those that an index tells by itself."""
+    by_index = are_unsettled(filters)
+    statement = _count(frozenset(filters), None, by_index=by_index, is_all=False)
+    given = {**values_of(filters), "p_namespace": namespace, "p_limit": limit + 1}
     return _number(tx, statement, given) <= limit
 
 

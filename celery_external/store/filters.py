@@ -112,6 +112,6 @@ _INDEXED: Mapping[str, sa.ColumnElement[bool]] = {
 }
 
 
-def few(filters: Iterable[str]) -> sa.ColumnElement[bool]:
-    """The same as one condition, for rows that are few: they are looked up first, one by one."""
-    return is_any(c.id, sa.select(c.id).where(*indexed(filters)))
+def few(guards: Iterable[sa.ColumnElement[bool]]) -> sa.ColumnElement[bool]:
+    """As one condition, for rows that are few: they are looked up first, one by one."""
+    return is_any(c.id, sa.select(c.id).where(*guards))

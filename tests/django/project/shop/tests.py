@@ -15,6 +15,7 @@ from django.db.utils import OperationalError
 from django.test import Client, TestCase, TransactionTestCase
 
 from celery_external import (
+    Count,
     JobAlreadyCompletedError,
     JobNotFoundError,
     cancel_job,
@@ -177,6 +178,22 @@ class InTransactions(TransactionTestCase):  # type: ignore[misc]  # Django has n
         result = {"deep": ["ü", 1.5, {"%s": None}]}
         signal_succeeded(job, result)
         assert get_job(job).result == result
+
+    def test_figures_findings_and_the_purge(self) -> None:
+        external = get_external(ask.app)
+        with rolled_back():
+            job = ask.apply_async(labels=["a"])
+            assert external.count_jobs(state="PENDING", labels=["a"]) == Count(1)
+            assert external.stats().states["PENDING"] == Count(1)
+            assert {finding.level for finding in external.diagnose()} == {"ok"}
+            cancel_job(job)
+            assert external.stats().owed == Count(1)
+            assert sum(external.timeline().outcomes["cancelled"]) == 1
+            assert external.purge(older_than=0) == 0
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE celery_external_job SET wake_at = NULL")
+            assert external.purge(older_than=0) == 1
+            assert external.count_jobs() == Count(0)
 
     def test_while_rows_are_read(self) -> None:
         Order.objects.bulk_create(Order(name=str(number)) for number in range(5))
