@@ -7,6 +7,7 @@ from typing import Any
 import click
 from celery.bin.base import handle_preload_options
 
+from .dashboard import dashboard
 from .database import current, upgrade
 from .doctor import doctor
 from .export import export
@@ -32,6 +33,7 @@ def external(ctx: click.Context, **_options: Any) -> None:
 for _command in (
     cancel,
     current,
+    dashboard,
     doctor,
     export,
     extend,

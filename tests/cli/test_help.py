@@ -11,8 +11,8 @@ from celery_external.cli import external
 from tests.cli.document import DOCUMENT, make_document
 from tests.cli.shell import Shell
 
-COMMANDS = ["cancel", "current", "doctor", "export", "extend", "fail", "list", "purge", "rerun",
-            "show", "stats", "succeed", "sweep", "upgrade"]  # fmt: skip
+COMMANDS = ["cancel", "current", "dashboard", "doctor", "export", "extend", "fail", "list",
+            "purge", "rerun", "show", "stats", "succeed", "sweep", "upgrade"]  # fmt: skip
 
 
 def test_the_commands() -> None:
