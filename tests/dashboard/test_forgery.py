@@ -42,7 +42,8 @@ def test_a_forged_key_is_refused(visitors: Visitors, name: str, page: str) -> No
 
 def test_a_key_expires(visitors: Visitors) -> None:
     job_id = visitors.rows.parked()
-    fields, url = {"key": GOOD, "send": "yes"}, job_url(job_id, attempt="1", do="cancel")
+    fields = {"key": form_key([KEY], ADA.user), "send": "yes"}
+    url = job_url(job_id, attempt="1", do="cancel")
     with time_machine.travel(timedelta(seconds=LIFETIME + 60)):
         sheet = sheet_of(visitors.post(url, fields), 403)
         assert "The page had been open for too long" in sheet.text
