@@ -13,6 +13,7 @@ import pytest
 
 from celery_external import Count, Job, OptionError, Page, Progress
 from celery_external.store.database import contains_json
+from celery_external.store.read import FEW
 from tests.rows import NOW, Rows
 
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
@@ -264,6 +265,29 @@ def test_by_default_the_last_parked_come_first(rows: Rows, model: list[dict[str,
     assert (len(page), page[0], list(page[:2])) == (50, page.jobs[0], list(page.jobs[:2]))
     assert page[0] in page
     assert all(isinstance(job, Job) for job in page)
+
+
+def test_of_many_and_of_few_the_lists_are_alike(rows: Rows) -> None:
+    # Up to so many are looked up first, and then put in order.
+    template = rows.get(rows.owed())
+    few: list[dict[str, Any]] = [{"state": "SUCCESS"}, {"owed": True}, {"labels": ["a"]}]
+    made = [
+        {
+            **template,
+            "id": f"{n:05}",
+            "labels": ["a"],
+            "parked_at": LONG_AGO + timedelta(minutes=n % 7),
+        }
+        for n in range(FEW + 1)
+    ]
+    rows.insert(made[:-1])
+    for more in (made[-1:], []):
+        for filters in few:
+            shown = [row for row in made if row not in more and fits(row, filters)]
+            listed = read_all(rows, 400, "-parked", parked_before=FAR_AHEAD, **filters)
+            assert listed[-len(shown) :] == expected(shown, "-parked"), filters
+        if more:
+            rows.insert(more)
 
 
 def test_as_many_are_counted_as_are_listed(rows: Rows, model: list[dict[str, Any]]) -> None:

@@ -115,7 +115,7 @@ def upgrade() -> None:
             sqlite_where=has_come,
         )
     op.create_index("celery_external_job_root_id", "celery_external_job", ["namespace", "root_id"])
-    unsettled = sa.text("CASE WHEN kind IS NULL OR wake_at IS NOT NULL THEN 1 ELSE 0 END = 1")
+    unsettled = sa.text("CASE WHEN (kind IS NULL OR wake_at IS NOT NULL) THEN 1 ELSE 0 END = 1")
     op.create_index(
         "celery_external_job_unsettled",
         "celery_external_job",
