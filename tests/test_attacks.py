@@ -136,8 +136,12 @@ def test_celerys_word_ends_a_task_sent_by_name_that_is_no_job_yet(
     options: Any = {"expires": -1} if how == "expired" else {}
     with idle_system.worker():
         if how == "revoked":
-            # With its reply, the worker knows it before it gets the task.
-            assert app.control.revoke(task_id, reply=True, timeout=30, limit=1)
+            # With its reply, the worker knows it before it gets the task. What is said before it
+            # listens is lost.
+            wait_for(
+                lambda: app.control.revoke(task_id, reply=True, timeout=1, limit=1),
+                what="the worker to know that the task is revoked",
+            )
         sent: Any = app.send_task(idle_system.task("ask").name, task_id=task_id, **options)
         wait_for(lambda: sent.state == "REVOKED", what="Celery to revoke it")
     with pytest.raises(JobNotFoundError):

@@ -56,8 +56,11 @@ def test_a_thousand_parked_jobs_hold_no_worker_and_no_message(system: System) ->
     wait_for(
         lambda: not system.external.find_jobs(labels=["thousand"], settled=False),
         timeout=110,
-        what="the worker, which other tests share, to be done with them",
+        what="the worker to be done with them",
     )
+    # The sweep has sent again what was owed for long: the worker is other tests' too.
+    wait_for(lambda: not system.queue_length(), timeout=60, what="the queue to be empty")
+    assert system.task("echo").delay("at last").get(timeout=20) == "at last"
 
 
 @pytest.mark.parametrize("name", ["ask_flask_first", "ask_flask_last"])
