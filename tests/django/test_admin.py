@@ -39,8 +39,8 @@ START = """
 from celery import chain
 from django.contrib.auth.models import User
 User.objects.create_superuser("alice", password="secret")
-Order.objects.create(name="cup")
-print(chain(judge.s("cup"), note.s()).apply_async().parent.id)
+chained = chain(judge.s("cup"), note.s()).apply_async()
+print(chained.parent.id, chained.id)
 """
 
 
@@ -71,7 +71,7 @@ def hidden_in(page: httpx.Response) -> dict[str, Any]:
 @pytest.mark.parametrize("project", [ADMIN], indirect=True)
 def test_a_decision_on_a_site_has_a_worker_go_on(project: Project, observer: External) -> None:
     with Worker(PROJECT, env=project.environment):
-        job = project.run(START).strip()
+        job, following = project.run(START).split()
         wait_for(lambda: observer.get_job(job).state == "PARKED", what="the job to be parked")
         with served(project) as browser:
             page = browser.get(JOBS)
@@ -105,7 +105,6 @@ def test_a_decision_on_a_site_has_a_worker_go_on(project: Project, observer: Ext
         assert (found.completed_by, found.result) == (
             "alice", {"choice": "good", "note": "as ever", "stars": 3},
         )  # fmt: skip
-        wait_for(
-            lambda: project.run("print(Order.objects.get().job_id)").strip() == "good as ever",
-            what="the next step",
-        )
+        ended = observer.app.AsyncResult(following)
+        wait_for(ended.ready, what="the next step")
+        assert ended.result == "good as ever"

@@ -6,7 +6,6 @@ from django.apps import AppConfig
 from django.core import checks
 
 from .checks import check_admin
-from .jobs import remember_app
 
 
 class CeleryExternalConfig(AppConfig):  # type: ignore[misc]  # Django has no types
@@ -19,5 +18,4 @@ class CeleryExternalConfig(AppConfig):  # type: ignore[misc]  # Django has no ty
 
     def ready(self) -> None:
         """Django has started."""
-        remember_app()
         checks.register(check_admin)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import weakref
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, current_app
+from celery import current_app
 from django.db import connections
 
 from celery_external import External
@@ -19,40 +18,21 @@ from .database import alias_in
 
 logger = logging.getLogger("celery_external")
 
-_remembered: list[weakref.ref[Celery]] = []
-
-
-def remember_app() -> None:
-    """Keep the app that is current as Django starts: in other threads Celery knows of none."""
-    app: Celery = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-    if not _is_made_up(app):
-        _remembered[:] = [weakref.ref(app)]
-
 
 def is_app_known() -> bool:
     """Whether the project has made an app of its own so far."""
-    return bool(_remembered) or not _is_made_up(current_app)
-
-
-def _is_made_up(app: Celery) -> bool:
-    """Celery makes one, by this name, where there is none."""
-    return app.main == "default"
+    # Celery makes one up, by this name, where there is none.
+    return current_app.main != "default"
 
 
 def installation() -> Installation:
-    """Celery-external on the project's app.
+    """Celery-external on the project's app, which Celery's own fix-up for Django makes the default.
 
     Raises:
         SettingsError: An ``external_*`` setting cannot be used.
         OptionError: Nobody can tell which app is meant: ``app.set_default()`` says it.
     """
-    try:
-        return installation_of()
-    except OptionError:
-        app = _remembered[0]() if _remembered else None
-        if app is None:
-            raise
-        return installation_of(app)
+    return installation_of()
 
 
 def external() -> External:

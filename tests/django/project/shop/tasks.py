@@ -68,9 +68,9 @@ def judge(name: str) -> None:
 
 
 @shared_task
-def note(judgement: Any) -> None:
-    """The step after: keeps it."""
-    Order.objects.update(job_id=f"{judgement['choice']} {judgement['note']}")
+def note(judgement: Any) -> str:
+    """The step after."""
+    return f"{judgement['choice']} {judgement['note']}"
 
 
 @shared_task(base=DjangoExternalTask, result_type=Judgement)
