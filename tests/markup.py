@@ -60,7 +60,7 @@ class Page(HTMLParser):
         if tag == "textarea":
             # A browser drops the first line's end.
             self.fields[given["name"] or ""] += data.removeprefix("\n")
-        elif tag == "button" and "disabled" not in given:
+        elif tag == "button" and "hidden" not in given:
             self.buttons[given["name"] or "", given["value"] or ""] = data
         if tag != "style":
             self.text += data

@@ -24,6 +24,8 @@ import psutil
 from tests.waiting import wait_for
 
 REPOSITORY = Path(__file__).parent.parent
+#: Of mypy, for users' modules: what they import is checked once, not for each of them.
+OUTSIDE_CACHE = str(REPOSITORY / ".mypy_cache" / "outside")
 READY_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
 REPORTED_LINES = 200

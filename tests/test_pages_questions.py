@@ -110,7 +110,7 @@ class Nested(BaseModel):
 def test_a_problem_of_no_single_input_stands_above_the_form(callers: Callers) -> None:
     callers.declare(form=Pair)
     token = callers.token(callers.rows.parked(), "decide")
-    typed = {**page_of(callers.get(token)).fields, "by": "al", "high": "1"}
+    typed = {**page_of(callers.get(token)).fields, "by": "al", "high": "1", "send": "yes"}
     assert "low must not be above high" in page_of(callers.send(token, typed), 422).text
     callers.declare(form=Nested)
     assert "else: Field required" in page_of(callers.send(token, typed), 422).text
@@ -122,7 +122,12 @@ def test_a_form_without_choices_has_one_button(callers: Callers) -> None:
     token = callers.token(job_id, "decide")
     page = page_of(callers.get(token))
     assert page.buttons == {("send", "yes"): "Send"}
-    assert callers.send(token, {**page.fields, "stars": "2", "by": "al"}).status == 200
+    typed = {**page.fields, "stars": "2", "by": "al"}
+    for nothing in ({}, {"send": ""}):
+        page = page_of(callers.send(token, typed | nothing), 422)
+        assert "choose one of the buttons" in page.text
+        assert page.fields["stars"] == "2"
+    assert callers.send(token, {**typed, "send": "yes"}).status == 200
     assert end(callers, job_id)[1] == {
         "stars": 2, "remark": "fine", "public": False, "size": "m", "on": None
     }  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import REPOSITORY
+from tests.processes import OUTSIDE_CACHE, REPOSITORY
 
 PROJECT = REPOSITORY / "tests" / "typed_project"
 
@@ -31,7 +31,8 @@ def run(directory: Path, *command: str) -> str:
 
 
 def mypy(directory: Path) -> dict[int, str]:
-    lines = run(directory, "mypy", "--strict", "--no-incremental", "studio.py").splitlines()
+    options = ("--strict", "--cache-dir", OUTSIDE_CACHE)
+    lines = run(directory, "mypy", *options, "studio.py").splitlines()
     parts = [line.split(":", 2) for line in lines if ": error:" in line]
     return {int(number): text for _file, number, text in parts}
 

@@ -175,11 +175,12 @@ class Visit:
 
 
 def _outcome(form: _Form, typed: Mapping[str, str]) -> Succeeded | Failed:
-    if form.question is not None:
-        return Succeeded(form.question.check(form.question.read(typed)))
-    said = typed.get(form.name)
-    if said not in (form.buttons or {}):
+    question, said = form.question, typed.get(form.name)
+    # A question with choices says itself what is wrong, with the fields' problems beside it.
+    if said not in (form.buttons or {}) and not (question and question.choices):
         raise AnswerError({form.name: "choose one of the buttons"})
+    if question is not None:
+        return Succeeded(question.check(question.read(typed)))
     if said == "succeeded":
         return Succeeded()
     reason = typed.get("reason", "").replace("\r\n", "\n").strip()
