@@ -83,11 +83,11 @@ class Installation:
             DatabaseUnavailableError: It cannot be asked.
         """
         with self._lock:
-            found = self.read_revision()
-            if found != schema.REVISION and self._unchecked.makes_itself:
+            problem = self.find_schema_problem()
+            if problem is not None and self._unchecked.makes_itself:
                 self.upgrade()
-            elif found != schema.REVISION:
-                raise self._schema_error(found)
+            elif problem is not None:
+                raise problem
         logger.info("celery-external keeps its jobs in %s", self._unchecked)
         return self._unchecked
 
@@ -129,6 +129,16 @@ class Installation:
             raise self._schema_error(found)
         if found != schema.REVISION:
             self._unchecked.upgrade(migrations.upgrade)
+
+    def find_schema_problem(self) -> SchemaError | None:
+        """What is wrong with the tables' revision; None: nothing."""
+        found = self.read_revision()
+        return None if found == schema.REVISION else self._schema_error(found)
+
+    @property
+    def makes_itself(self) -> bool:
+        """Whether the first use brings the tables up to date."""
+        return self._unchecked.makes_itself
 
     def _schema_error(self, found: str | None) -> SchemaError:
         home = self._unchecked

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Labels that are shown.
 SHOWN_LABELS = 50
 #: Parked jobs whose labels are looked at, of all tasks together; and of one task at least.
-SAMPLE, SMALLEST_SAMPLE = 20_000, 200
+SAMPLE, SMALLEST_SAMPLE = 10_000, 200
 #: Ended jobs that are looked at, in all steps together.
 OUTCOMES = 100_000
 MAX_STEPS = 1000
@@ -45,6 +45,11 @@ def read_stats(installation: Installation) -> Stats:
             key=lambda one: (-one.parked.number, one.task),
         )
         open_states = {state: count(state=state) for state in _OPEN_STATES}
+        if not open_states[states.PARKED].exact and len(tasks) < stats.MAX_TASKS:
+            # Of each task by itself more is known.
+            open_states[states.PARKED] = Count(
+                sum(one.parked.number for one in tasks), all(one.parked.exact for one in tasks)
+            )
         return Stats(
             at=stats.read_clock(tx),
             parked=open_states[states.PARKED],
@@ -65,21 +70,18 @@ _OPEN_STATES = (states.PENDING, states.STARTED, states.PARKED, states.RETRY)
 def _count_labels(
     tx: Transaction, namespace: str, tasks: list[TaskStats]
 ) -> tuple[tuple[str, Count], ...]:
-    """Of the largest samples that are cheap, scaled to all jobs of the task."""
+    """Of as many jobs of each task as are cheap to look at, scaled to all of them."""
     numbers: Counter[str] = Counter()
-    estimated: set[str] = set()
+    # One sample that is too small may lack any label.
+    is_exact = True
     size = max(SAMPLE // max(len(tasks), 1), SMALLEST_SAMPLE)
     for one in tasks:
-        found = stats.count_labels(tx, namespace, one.task, size)
         scale = max(one.parked.number / size, 1)
-        for label, number in found.items():
+        is_exact = is_exact and scale == 1
+        for label, number in stats.count_labels(tx, namespace, one.task, size).items():
             numbers[label] += round(number * scale)
-        if scale > 1 or not one.parked.exact:
-            estimated |= found.keys()
     most = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_LABELS]
-    # A label may also be on the jobs that were not looked at.
-    are_exact = not estimated
-    return tuple((label, Count(number, are_exact)) for label, number in most)
+    return tuple((label, Count(number, is_exact)) for label, number in most)
 
 
 def read_timeline(installation: Installation, *, hours: float, steps: int) -> Timeline:

@@ -19,11 +19,11 @@ logger = logging.getLogger("celery_external")
 #: Jobs in one transaction: few enough that nobody waits long for the locks.
 BATCH = 500
 #: Jobs that one sweep purges: a backlog must not keep it from what is due.
-SWEEP_LIMIT = 5000
+SWEEP_LIMIT = 20_000
 
 
-def purge_old(installation: Installation) -> None:
-    """The sweep's part: what ``external_retention`` says."""
+def purge_old(installation: Installation, limit: int = SWEEP_LIMIT) -> None:
+    """The sweep's part: what ``external_retention`` says, and of a backlog so many."""
     settings = installation.settings
     seconds = settings.retention
     if seconds is None:
@@ -32,7 +32,7 @@ def purge_old(installation: Installation) -> None:
         is_due = purging.is_due(tx, installation.namespace, seconds)
     if is_due:
         keep_history = not settings.purge_history
-        _purge(installation, seconds, {}, keep_history=keep_history, limit=SWEEP_LIMIT)
+        _purge(installation, seconds, {}, keep_history=keep_history, limit=limit)
 
 
 def purge(

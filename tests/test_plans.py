@@ -1,4 +1,4 @@
-"""Hot statements keep their indexes on PostgreSQL, with 20,000 jobs and statistics of them.
+"""Hot statements and views keep their indexes on PostgreSQL, with 100,000 jobs and statistics.
 
 The store's own functions run on a cursor that explains their statements in place of running them,
 as they are planned for the values at hand and as they are planned once for all values.
@@ -9,19 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from celery_external.store import decisions, deliveries, polls, read, times
+from celery_external.store import (
+    ailing,
+    counts,
+    decisions,
+    deliveries,
+    polls,
+    purging,
+    read,
+    stats,
+    times,
+)
 from celery_external.store.database import Row, Transaction
 from tests.rows import Rows
 from tests.servers import Postgres
 
-JOBS = 20_000
+JOBS = 100_000
 #: As many jobs as a shop has after a while: most are over, some wait, few are due.
 FILL = """
 INSERT INTO celery_external_job ({columns})
@@ -29,12 +39,16 @@ SELECT {values} FROM celery_external_job, generate_series(1, {jobs}) AS n
 """
 VALUES = {
     "id": "'job-' || n",
-    "state": "CASE WHEN n % 4 = 0 THEN 'PARKED' ELSE 'SUCCESS' END",
-    "kind": "CASE WHEN n % 4 = 0 THEN NULL ELSE 'succeeded' END",
-    "wake_at": "CASE WHEN n % 4 = 0 THEN now() + n * interval '1 minute' END",
-    "created_at": "now() - n * interval '1 minute'",
-    "parked_at": "CASE WHEN n % 10 > 0 THEN now() - n * interval '1 minute' END",
-    "completed_at": "CASE WHEN n % 4 > 0 THEN now() - n * interval '1 minute' END",
+    "task": "CASE WHEN n % 3 = 0 THEN 'rows.render' ELSE 'rows.ask' END",
+    "state": "CASE WHEN n % 2000 = 8 THEN 'PENDING' WHEN n % 4 = 0 THEN 'PARKED' "
+    "WHEN n % 1000 = 1 THEN 'FAILURE' ELSE 'SUCCESS' END",
+    "kind": "CASE WHEN n % 4 = 0 THEN NULL WHEN n % 1000 = 1 THEN 'failed' ELSE 'succeeded' END",
+    "sends": "CASE WHEN n % 4000 = 8 THEN 4 ELSE 0 END",
+    "wake_at": "CASE WHEN n % 4 = 0 OR n % 1000 = 1 "
+    "THEN now() + interval '1 hour' + n * interval '20 seconds' END",
+    "created_at": "now() - n * interval '20 seconds'",
+    "parked_at": "CASE WHEN n % 10 > 0 THEN now() - n * interval '20 seconds' END",
+    "completed_at": "CASE WHEN n % 4 > 0 THEN now() - n * interval '20 seconds' END",
     "root_id": "'root-' || n / 3",
     "reference": "'ref-' || n",
     "labels": "jsonb_build_array('every', 'label-' || n % 1000)",
@@ -61,6 +75,22 @@ def rows(postgres: Postgres, postgres_template: str) -> Iterator[Rows]:
                 connection.execute(cast("Any", statement))
         yield made
     postgres.drop_database(url)
+
+
+@pytest.fixture(scope="module", params=["vacuumed", "never vacuumed"])
+def seen(request: pytest.FixtureRequest, rows: Rows) -> Iterator[Rows]:
+    """The jobs, whose pages the index need not, or need, look at."""
+    url = rows.database.url.set(drivername="postgresql").render_as_string()
+    number = "relallvisible" if request.param == "vacuumed" else "0"
+    with psycopg.connect(url, autocommit=True) as connection:
+        (known,) = connection.execute(RELALLVISIBLE).fetchone() or (0,)
+        connection.execute(cast("Any", FORGET.format(number=number)))
+        yield rows
+        connection.execute(cast("Any", FORGET.format(number=known)))
+
+
+RELALLVISIBLE = "SELECT relallvisible FROM pg_class WHERE relname = 'celery_external_job'"
+FORGET = "UPDATE pg_class SET relallvisible = {number} WHERE relname = 'celery_external_job'"
 
 
 class Explainer:
@@ -231,7 +261,6 @@ HOT: dict[str, tuple[Run, str]] = {
         for sign in ("", "-")
         for after in (None, A_TIME)
     },
-    "a list by label": (found(labels=["label-7"]), "celery_external_job_labels"),
     "a list by root": (found(root_id="root-7"), "celery_external_job_root_id"),
     "a list by reference": (
         found(task="rows.ask", reference="ref-7"),
@@ -240,21 +269,115 @@ HOT: dict[str, tuple[Run, str]] = {
 }
 
 
-@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+MODES = ("force_custom_plan", "force_generic_plan")
+
+
 @pytest.mark.parametrize("what", HOT)
-def test_it_is_read_by_its_index(rows: Rows, what: str, mode: str) -> None:
+def test_it_is_read_by_its_index(seen: Rows, what: str) -> None:
     run, index = HOT[what]
+    for mode in MODES:
+        (plan,) = explained(seen, run, mode)
+        assert seq_scans(plan) == [], mode
+        assert indexes(plan) == {index}, mode
+
+
+def explained(rows: Rows, run: Run, mode: str) -> list[dict[str, Any]]:
+    """The plans of what the store's function runs."""
     url = rows.database.url.set(drivername="postgresql").render_as_string()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(cast("Any", f"SET plan_cache_mode = {mode}"))
         explainer = Explainer(connection)
         run(rows, Transaction(rows.database.engine.dialect, explainer))
+    return explainer.plans
 
-    (plan,) = explainer.plans
-    scans = [node for node in nodes(plan) if str(node.get("Relation Name")).startswith("celery_")]
-    assert [node["Node Type"] for node in scans if node["Node Type"] == "Seq Scan"] == []
-    used = {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
-    assert used == {index}
+
+def seq_scans(plan: Mapping[str, Any]) -> list[str]:
+    """The tables that are read from end to end; of kept signals there are none."""
+    return [
+        node["Relation Name"]
+        for node in nodes(plan)
+        if node["Node Type"] == "Seq Scan"
+        and node["Relation Name"] in {"celery_external_job", "celery_external_history"}
+    ]
+
+
+def indexes(plan: Mapping[str, Any]) -> set[str]:
+    """The indexes that are used."""
+    return {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
+
+
+# --- Views of all jobs ----------------------------------------------------------------------------
+
+
+def counted(**filters: Any) -> Run:
+    return lambda rows, tx: counts.count(tx, rows.namespace, filters)
+
+
+def count_outcomes(rows: Rows, tx: Transaction) -> object:
+    now = datetime.now(UTC)
+    return stats.count_outcomes(tx, rows.namespace, now - timedelta(hours=1), now, 2000)
+
+
+UNSETTLED = "celery_external_job_unsettled"
+COMPLETED = "celery_external_job_completed_at"
+LABELS = "celery_external_job_labels"
+
+#: The same for what people and metrics look at, and what retention deletes. Before a list it is
+#: asked whether what fits is few.
+VIEWS: dict[str, tuple[Run, set[str]]] = {
+    **{f"how many are {s}": (counted(state=s), {UNSETTLED}) for s in ("PENDING", "PARKED")},
+    "how many of a task are parked": (counted(state="PARKED", task="rows.ask"), {UNSETTLED}),
+    "how many are owed": (counted(owed=3), {UNSETTLED}),
+    "how many are stuck": (counted(stuck=3), {UNSETTLED}),
+    "how many are overdue": (counted(overdue=3), {WAKE_AT}),
+    "how many have a label": (counted(labels=["label-7"]), {LABELS}),
+    "the parked tasks": (lambda rows, tx: stats.find_parked_tasks(tx, rows.namespace), {UNSETTLED}),
+    "the labels of a task": (
+        lambda rows, tx: stats.count_labels(tx, rows.namespace, "rows.ask", 1000),
+        {UNSETTLED},
+    ),
+    "outcomes of an hour": (count_outcomes, {COMPLETED}),
+    "what nobody sweeps": (
+        lambda rows, tx: ailing.find_unswept(tx, rows.namespace, 60, 1000),
+        {WAKE_AT},
+    ),
+    "what is owed for long": (
+        lambda rows, tx: ailing.find_owed(tx, rows.namespace, 60, 1000),
+        {UNSETTLED, PKEY},
+    ),
+    "what is stuck": (
+        lambda rows, tx: ailing.find_stuck(tx, rows.namespace, 3, 1000),
+        {UNSETTLED, PKEY},
+    ),
+    "what no worker takes": (
+        lambda rows, tx: ailing.find_untaken(tx, rows.namespace, 3600, 1000),
+        {UNSETTLED, PKEY},
+    ),
+    "a list by label": (found(labels=["label-7"]), {LABELS, PKEY}),
+    "a list of what is owed": (found(owed=3), {UNSETTLED, PKEY}),
+    "a list of what is stuck": (found(stuck=3), {UNSETTLED, PKEY}),
+    "a list of what is overdue": (found(overdue=3), {WAKE_AT}),
+    "a list of what is pending": (found(state="PENDING", order="created"), {UNSETTLED, PKEY}),
+    "what may be purged": (
+        lambda rows, tx: purging.lock_old(tx, rows.namespace, 86400, {}, 500),
+        {COMPLETED, "celery_external_job_root_id"},
+    ),
+    "a purge": (
+        lambda rows, tx: purging.delete(
+            tx, rows.namespace, [f"job-{n}" for n in range(1, 500)], keep_history=False
+        ),
+        {PKEY, "celery_external_history_job"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", VIEWS)
+def test_a_view_reads_no_table_from_end_to_end(seen: Rows, what: str) -> None:
+    run, wanted = VIEWS[what]
+    for mode in MODES:
+        plans = explained(seen, run, mode)
+        assert [seq_scans(plan) for plan in plans] == [[]] * len(plans), mode
+        assert {name for plan in plans for name in indexes(plan)} == wanted, mode
 
 
 # --- A sweep where nothing is due -----------------------------------------------------------------
@@ -265,20 +388,21 @@ FROM celery_external_job
 """
 
 
-def test_an_idle_sweep_reads_nothing_and_locks_nothing(rows: Rows) -> None:
-    url = rows.database.url.set(drivername="postgresql").render_as_string()
+def test_an_idle_sweep_reads_nothing_and_locks_nothing(seen: Rows) -> None:
+    url = seen.database.url.set(drivername="postgresql").render_as_string()
     with psycopg.connect(url, autocommit=True) as connection:
         before = connection.execute(FINGERPRINT).fetchone()
-        assert rows.external.sweep() == 0
+        assert seen.external.sweep() == 0
         assert connection.execute(FINGERPRINT).fetchone() == before
 
         explainer = Explainer(connection, options=", ANALYZE, BUFFERS")
-        tx = Transaction(rows.database.engine.dialect, explainer)
-        read.lock_due(tx, rows.namespace, 500)
-        read.is_overdue(tx, rows.namespace, 60)
+        tx = Transaction(seen.database.engine.dialect, explainer)
+        read.lock_due(tx, seen.namespace, 500)
+        read.is_overdue(tx, seen.namespace, 60)
+        purging.is_due(tx, seen.namespace, 30 * 86400)
 
-    for plan in explainer.plans:
-        scans = [node for node in nodes(plan) if node.get("Index Name") == WAKE_AT]
+    for plan, index in zip(explainer.plans, (WAKE_AT, WAKE_AT, COMPLETED), strict=True):
+        scans = [node for node in nodes(plan) if node.get("Index Name") == index]
         assert [node["Actual Rows"] for node in scans] == [0]
         assert [node.get("Rows Removed by Filter", 0) for node in scans] == [0]
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 10

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from celery_external import Job, OptionError, Page, Progress
+from celery_external import Count, Job, OptionError, Page, Progress
 from celery_external.store.database import contains_json
+from celery_external.store.read import FEW
 from tests.rows import NOW, Rows
 
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+FAR_AHEAD = datetime(2124, 1, 1, tzinfo=UTC)
 
 
 # --- One job --------------------------------------------------------------------------------------
@@ -110,7 +112,8 @@ def make_rows(template: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
                 "id": f"{chance.randrange(1 << 40):010x}",
                 "state": state,
                 "kind": kind,
-                "wake_at": None if settled else LONG_AGO,
+                "wake_at": None if settled else chance.choice([LONG_AGO, FAR_AHEAD]),
+                "sends": chance.choice([0, 3, 4]),
                 "task": chance.choice(["shop.ask", "shop.render"]),
                 "labels": chance.sample(["a", "b", "c"], chance.randrange(4)),
                 "meta": chance.choice([{}, {"n": 1}, {"n": 1.0, "x": "y"}, NESTED, {"n": [1, 2]}]),
@@ -135,6 +138,20 @@ def model(rows: Rows) -> list[dict[str, Any]]:
     return [*made, rows.get(job_id)]
 
 
+def is_owed(row: Mapping[str, Any]) -> bool:
+    return row["kind"] is not None and row["wake_at"] is not None
+
+
+FLAGS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "owed": is_owed,
+    "overdue": lambda row: row["wake_at"] == LONG_AGO,
+    # A trigger that runs, and a job that is parked, wait for no worker.
+    "stuck": lambda row: (
+        row["sends"] > 3 and (row["state"] in {"PENDING", "RETRY"} or is_owed(row))
+    ),
+}
+
+
 def fits(row: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
     """Whether a row of the model is wanted."""
     for name, value in filters.items():
@@ -144,6 +161,8 @@ def fits(row: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
             fit = contains_json(json.dumps(row["meta"]), json.dumps(value))
         elif name == "settled":
             fit = row["kind"] is not None and (row["wake_at"] is None) == value
+        elif name in FLAGS:
+            fit = FLAGS[name](row) == value
         elif name.endswith(("_before", "_since")):
             base, _, side = name.rpartition("_")
             moment = row[base if base == "deadline" else f"{base}_at"]
@@ -193,6 +212,8 @@ FILTERS: list[dict[str, Any]] = [
     {"attempt": 2},
     {"settled": True},
     {"settled": False},
+    *({name: value} for name in ("owed", "overdue", "stuck") for value in (True, False)),
+    {"owed": True, "stuck": True, "labels": ["a"]},
     *({"labels": labels} for labels in (["a"], ("b", "a"), ["a", "b", "c"], ["d"], [])),
     *({"meta": meta} for meta in METAS),
     *(
@@ -246,6 +267,39 @@ def test_by_default_the_last_parked_come_first(rows: Rows, model: list[dict[str,
     assert all(isinstance(job, Job) for job in page)
 
 
+def test_of_many_and_of_few_the_lists_are_alike(rows: Rows) -> None:
+    # Up to so many are looked up first, and then put in order.
+    template = rows.get(rows.owed())
+    few: list[dict[str, Any]] = [{"state": "SUCCESS"}, {"owed": True}, {"labels": ["a"]}]
+    made = [
+        {
+            **template,
+            "id": f"{n:05}",
+            "labels": ["a"],
+            "parked_at": LONG_AGO + timedelta(minutes=n % 7),
+        }
+        for n in range(FEW + 1)
+    ]
+    rows.insert(made[:-1])
+    for more in (made[-1:], []):
+        for filters in few:
+            shown = [row for row in made if row not in more and fits(row, filters)]
+            listed = read_all(rows, 400, "-parked", parked_before=FAR_AHEAD, **filters)
+            assert listed[-len(shown) :] == expected(shown, "-parked"), filters
+        if more:
+            rows.insert(more)
+
+
+def test_as_many_are_counted_as_are_listed(rows: Rows, model: list[dict[str, Any]]) -> None:
+    for filters in FILTERS:
+        wanted = {name: value for name, value in filters.items() if value is not None}
+        number = sum(fits(row, wanted) for row in model)
+        assert rows.external.count_jobs(**filters) == Count(number), filters
+        for order in ORDERS:
+            listed = len(expected(model, order, **wanted))
+            assert rows.external.count_jobs(order=order, **filters) == Count(listed), filters
+
+
 def test_a_list_is_of_one_namespace(rows: Rows, database_url: str) -> None:
     rows.pending()
     with closing(Rows(database_url, external_namespace="other")) as other:
@@ -281,7 +335,10 @@ REFUSED: dict[str, list[tuple[Any, str]]] = {
         (value, f"is no page's next: {value!r}")
         for value in ("", "x", "eyJ9", "WzEsIDJd", "WzEsIDIsIDNd", "bnVsbA==", 5, b"x", "\ud800")
     ],
-    "settled": [(1, "must be True or False, not 1")],
+    **{
+        name: [(1, "must be True or False, not 1")]
+        for name in ("settled", "owed", "overdue", "stuck")
+    },
     "labels": [("a", "must be a sequence of texts, not 'a'"), ([1], "each must be a text, not 1")],
     "meta": [([1], "must be a mapping, not [1]"), ({"a": b""}, "bytes is not JSON: b''")],
     "task": [(5, "must be a text, not 5")],
@@ -298,6 +355,10 @@ def test_a_query_that_cannot_be_used(rows: Rows, name: str) -> None:
         with pytest.raises(OptionError) as caught:
             rows.external.find_jobs(**{name: value})
         assert str(caught.value) == f"{name}: {problem}"
+        if name not in {"limit", "after"} and value is not None:
+            with pytest.raises(OptionError) as caught:
+                rows.external.count_jobs(**{name: value})
+            assert str(caught.value) == f"{name}: {problem}"
 
 
 def test_the_next_of_one_order_is_no_place_in_another(rows: Rows) -> None:

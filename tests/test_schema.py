@@ -156,8 +156,16 @@ def test_the_indexes_are_those_of_the_design(postgres_url: str) -> None:
         "celery_external_job_pkey": "btree (namespace, id)",
         "celery_external_job_wake_at": "btree (namespace, wake_at) WHERE (wake_at IS NOT NULL)",
         "celery_external_job_created_at": "btree (namespace, created_at, id)",
-        "celery_external_job_parked_at": "btree (namespace, parked_at, id)",
-        "celery_external_job_completed_at": "btree (namespace, completed_at, id)",
+        "celery_external_job_parked_at": (
+            "btree (namespace, parked_at, id) WHERE (parked_at IS NOT NULL)"
+        ),
+        "celery_external_job_completed_at": (
+            "btree (namespace, completed_at, id) WHERE (completed_at IS NOT NULL)"
+        ),
+        "celery_external_job_unsettled": (
+            "btree (namespace, state, task, parked_at, id, sends) "
+            "WHERE ( CASE WHEN ((kind IS NULL) OR (wake_at IS NOT NULL)) THEN 1 ELSE 0 END = 1)"
+        ),
         "celery_external_job_root_id": "btree (namespace, root_id)",
         "celery_external_job_labels": "gin (labels)",
         "celery_external_job_reference": (

@@ -86,7 +86,8 @@ def test_every_setting_is_read(namespace: str | None) -> None:
 
 
 def test_none_is_the_default() -> None:
-    assert read(dict.fromkeys(KNOWN)) == Settings()
+    # What may be kept for ever says so by None.
+    assert read(dict.fromkeys(KNOWN)) == Settings(retention=None)
 
 
 def test_a_setting_made_on_the_app_beats_the_module_of_settings() -> None:

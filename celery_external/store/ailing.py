@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from .database import Row, Statement, Transaction
-from .filters import CONDITIONS
-from .noted import after, c, not_started, p, params, undecided
+from .filters import few, indexed
+from .noted import after, c, p, params
 from .sql import now, once
 
 
@@ -21,11 +21,10 @@ def _jobs(*guards: Any, order: Any = None) -> Statement:
 
 
 _UNSWEPT = _jobs(c.wake_at <= once(after("ago")), order=c.wake_at)
-_OWED = _jobs(CONDITIONS["owed"], c.completed_at <= once(after("ago")))
-_STUCK = _jobs(CONDITIONS["stuck"])
+_OWED = _jobs(few(indexed(["owed"])), c.completed_at <= once(after("ago")))
+_STUCK = _jobs(few(indexed(["stuck"])))
 _UNTAKEN = _jobs(
-    undecided,
-    not_started,
+    few(indexed(["untaken"])),
     c.created_at <= once(after("ago")),
     sa.or_(c.sends > 0, c.due_at <= once(now())),
 )

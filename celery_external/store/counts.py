@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from celery_external.schema import job
 
 from .database import Statement, Transaction
-from .filters import conditions, names_of, values_of
+from .filters import are_unsettled, conditions, indexed, told_by_index, values_of
 from .noted import c, p
 from .sql import explained
 
@@ -30,51 +30,51 @@ def count(
 
     SQLite has no estimate, and counts them all.
     """
-    names, values = names_of(filters), values_of(filters)
+    names = frozenset(filters)
+    by_index = has is None and are_unsettled(filters) and told_by_index(filters) == names
+    values = {"p_namespace": namespace, **values_of(filters)}
     if tx.dialect.name != "postgresql":
-        return _number(tx, _all(names, has), p_namespace=namespace, **values), True
-    found = _number(tx, _some(names, has), p_namespace=namespace, p_limit=CAP + 1, **values)
+        return _number(tx, _count(names, has, by_index=by_index, is_all=True), values), True
+    statement = _count(names, has, by_index=by_index, is_all=False)
+    found = _number(tx, statement, {**values, "p_limit": CAP + 1})
     if found <= CAP:
         return found, True
-    row = tx.one(_plan(names, has), p_namespace=namespace, **values)
+    row = tx.one(_plan(names, has), **values)
     estimate = int(row["plan"][0]["Plan"]["Plan Rows"]) if row else 0
     return max(estimate, found), False
 
 
-def _number(tx: Transaction, statement: Statement, **values: Any) -> int:
+def are_few(tx: Transaction, namespace: str, filters: Mapping[str, Any], limit: int) -> bool:
+    """Whether at most so many rows fit; the filters are those that an index tells by itself."""
+    by_index = are_unsettled(filters)
+    statement = _count(frozenset(filters), None, by_index=by_index, is_all=False)
+    given = {**values_of(filters), "p_namespace": namespace, "p_limit": limit + 1}
+    return _number(tx, statement, given) <= limit
+
+
+def _number(tx: Transaction, statement: Statement, values: Mapping[str, Any]) -> int:
     row = tx.one(statement, **values)
     return int(row["number"]) if row else 0
 
 
 @lru_cache(maxsize=256)
-def _all(filters: frozenset[str], has: str | None) -> Statement:
-    return Statement(lambda _: sa.select(_count).where(*_conditions(filters, has)))
-
-
-@lru_cache(maxsize=256)
-def _some(filters: frozenset[str], has: str | None) -> Statement:
-    def build(_dialect: str) -> sa.Select[Any]:
-        limit = p("limit", sa.Integer())
-        return sa.select(_count).select_from(_rows(filters, has).limit(limit).subquery())
-
-    return Statement(build)
+def _count(filters: frozenset[str], has: str | None, *, by_index: bool, is_all: bool) -> Statement:
+    one = sa.literal_column("1", sa.Integer()).label("one")
+    rows = (
+        sa.select(one)
+        .select_from(job)
+        .where(*(indexed(filters) if by_index else _conditions(filters, has)))
+    )
+    if not is_all:
+        rows = rows.limit(p("limit", sa.Integer()))
+    number = sa.select(sa.func.count().label("number")).select_from(rows.subquery())
+    return Statement(lambda _: number)
 
 
 @lru_cache(maxsize=256)
 def _plan(filters: frozenset[str], has: str | None) -> Statement:
-    return Statement(lambda _: explained(_rows(filters, has)))
-
-
-_count = sa.func.count().label("number")
-
-
-def _rows(filters: frozenset[str], has: str | None) -> sa.Select[Any]:
-    # With a column of the indices that are made for lists nothing but the index is read.
-    return (
-        sa.select(sa.literal_column("1").label("one"))
-        .select_from(job)
-        .where(*_conditions(filters, has))
-    )
+    rows = sa.select(c.id).where(*_conditions(filters, has))
+    return Statement(lambda _: explained(rows))
 
 
 def _conditions(filters: frozenset[str], has: str | None) -> list[sa.ColumnElement[bool]]:

@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from celery_external import states
-from celery_external.schema import Json
+from celery_external.schema import UNSETTLED, Json
 
-from .noted import c, owed, p, undecided
-from .sql import json_has, now, once
+from .noted import c, not_started, owed, p, undecided
+from .sql import is_any, json_has, statement_now
 
 #: Filters that compare a column with one value.
 EQUAL = {
@@ -31,28 +31,18 @@ TIMES = {
     for side in ("before", "since")
 }
 
-#: As the index of these rows has it: a condition that implies it may be looked up there.
-unsettled = sa.or_(undecided, c.wake_at.is_not(None))
-_takes_message = states.ALL_STATES - {states.STARTED, states.PARKED}
-
-
-def _is_in(names: Iterable[str]) -> sa.ColumnElement[bool]:
-    # Written out: as parameters they would be a list whose length is known too late.
-    return c.state.in_([sa.literal_column(f"'{name}'") for name in sorted(names)])
-
-
+_is_sent_often = c.sends > p("max_sends", sa.Integer())
 _FLAGS: Mapping[str, sa.ColumnElement[bool]] = {
-    "owed": sa.and_(owed, _is_in(states.TERMINAL_STATES)),
-    # A deadline, too, is never later than `wake_at`.
-    "overdue": c.wake_at <= once(now()),
-    "stuck": sa.and_(unsettled, _is_in(_takes_message), c.sends > p("max_sends", sa.Integer())),
+    "owed": owed,
+    # A deadline, too, is never earlier than `wake_at`.
+    "overdue": c.wake_at <= statement_now(),
+    "stuck": sa.and_(_is_sent_often, sa.or_(sa.and_(undecided, not_started), owed)),
 }
 #: Filters that are a condition by themselves.
-CONDITIONS: Mapping[str, sa.ColumnElement[bool]] = {
+_CONDITIONS: Mapping[str, sa.ColumnElement[bool]] = {
     **_FLAGS,
     **{f"not_{name}": sa.not_(sa.func.coalesce(flag, sa.false())) for name, flag in _FLAGS.items()},
     "settled": sa.and_(c.kind.is_not(None), c.wake_at.is_(None)),
-    "open": undecided,
 }
 
 
@@ -70,20 +60,58 @@ def _condition(name: str) -> sa.ColumnElement[bool]:
         return moment < value if side == "before" else moment >= value
     if name in {"labels", "meta"}:
         return json_has(c[name], p(name, Json()))
-    return CONDITIONS[name]
-
-
-def names_of(filters: Mapping[str, Any]) -> frozenset[str]:
-    """The filters by their names; what follows from a value is one, too."""
-    # The index of open and owed rows serves who says that a row is open.
-    more = {"open"} if filters.get("state") in states.OPEN_STATES else set()
-    return frozenset({*filters, *more})
+    return _CONDITIONS[name]
 
 
 def values_of(filters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of the conditions."""
-    values = {f"p_{name}": value for name, value in filters.items() if name not in CONDITIONS}
+    values = {f"p_{name}": value for name, value in filters.items() if name not in _CONDITIONS}
     for name in ("stuck", "not_stuck"):
         if name in filters:
             values["p_max_sends"] = filters[name]
     return values
+
+
+# --- The same, told from the index of what is open or owed ----------------------------------------
+
+_TAKES_MESSAGE = states.ALL_STATES - {states.STARTED, states.PARKED}
+#: What its columns tell.
+_TOLD = frozenset({"state", "task", "parked_before", "parked_since", "owed", "stuck"})
+
+
+def are_unsettled(filters: Mapping[str, Any]) -> bool:
+    """Whether only open or owed jobs fit."""
+    is_open = filters.get("state") in states.OPEN_STATES
+    return is_open or "owed" in filters or "stuck" in filters
+
+
+def told_by_index(filters: Mapping[str, Any]) -> frozenset[str]:
+    """Those of the filters that the index tells by itself."""
+    return _TOLD.intersection(filters)
+
+
+def indexed(filters: Iterable[str]) -> list[sa.ColumnElement[bool]]:
+    """The conditions for the index, which nothing else is read for."""
+    return [
+        c.namespace == p("namespace"),
+        UNSETTLED,
+        *(_INDEXED[name] if name in _INDEXED else _condition(name) for name in sorted(filters)),
+    ]
+
+
+def is_in(names: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Whether the state is one of these."""
+    # Written out: as parameters they would be a list whose length is known too late.
+    return c.state.in_([sa.literal_column(f"'{name}'") for name in sorted(names)])
+
+
+_INDEXED: Mapping[str, sa.ColumnElement[bool]] = {
+    "owed": is_in(states.TERMINAL_STATES),
+    "stuck": sa.and_(is_in(_TAKES_MESSAGE), _is_sent_often),
+    "untaken": is_in({states.PENDING, states.RETRY}),
+}
+
+
+def few(guards: Iterable[sa.ColumnElement[bool]]) -> sa.ColumnElement[bool]:
+    """As one condition, for rows that are few: they are looked up first, one by one."""
+    return is_any(c.id, sa.select(c.id).where(*guards))

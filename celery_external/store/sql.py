@@ -21,6 +21,14 @@ class now(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
     package = "celery_external"
 
 
+class statement_now(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
+    """The clock as the statement began: the planner knows it, and how many rows are before it."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    package = "celery_external"
+
+
 class seconds_from_now(GenericFunction[datetime]):  # noqa: N801 - reads as SQL
     """The database's clock and so many seconds; NULL for NULL."""
 
@@ -59,6 +67,21 @@ class is_among(GenericFunction[bool]):  # noqa: N801 - reads as SQL
     type = sa.Boolean()
     inherit_cache = True
     package = "celery_external"
+
+
+class is_any(sa.ColumnElement[bool]):  # noqa: N801 - reads as SQL
+    """Whether the column is among the results of a query, which is run first, by itself."""
+
+    type = sa.Boolean()
+    inherit_cache = False
+
+    def __init__(self, column: sa.ColumnElement[Any], query: sa.Select[Any]) -> None:
+        self.column = column
+        self.query = query.correlate(None).scalar_subquery()
+
+    def self_group(self, against: Any = None) -> is_any:  # noqa: ARG002
+        """It has its brackets."""
+        return self
 
 
 class has_bytes(GenericFunction[bool]):  # noqa: N801 - reads as SQL
@@ -112,8 +135,14 @@ def _now_postgresql(element: now, compiler: SQLCompiler, **kw: Any) -> str:  # n
     return "clock_timestamp()"
 
 
+@compiles(statement_now, "postgresql")
+def _statement_now_postgresql(element: statement_now, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+    return "statement_timestamp()"
+
+
+@compiles(statement_now, "sqlite")
 @compiles(now, "sqlite")
-def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+def _now_sqlite(element: GenericFunction[Any], compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
     return f"strftime({_sqlite_clock(compiler)}, 'now')"
 
 
@@ -177,6 +206,18 @@ def _is_among_postgresql(element: is_among, compiler: SQLCompiler, **kw: Any) ->
 def _is_among_sqlite(element: is_among, compiler: SQLCompiler, **kw: Any) -> str:
     column, array = _sides(element, compiler, **kw)
     return f"({column} IN (SELECT value FROM json_each({array})))"  # noqa: S608 - compiled
+
+
+@compiles(is_any, "postgresql")
+def _is_any_postgresql(element: is_any, compiler: SQLCompiler, **kw: Any) -> str:
+    column, query = (compiler.process(side, **kw) for side in (element.column, element.query))
+    return f"({column} = ANY (ARRAY{query}))"
+
+
+@compiles(is_any, "sqlite")
+def _is_any_sqlite(element: is_any, compiler: SQLCompiler, **kw: Any) -> str:
+    column, query = (compiler.process(side, **kw) for side in (element.column, element.query))
+    return f"({column} IN {query})"
 
 
 @compiles(has_bytes, "postgresql")

@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from celery_external import states
-from celery_external.schema import UtcDateTime
+from celery_external.schema import UNSETTLED, UtcDateTime
 
 from .database import Row, Statement, Transaction
-from .noted import c, p, params, undecided
+from .noted import c, p, params
 from .sql import each_text, moved_back, now
 
 #: Tasks that are told apart.
@@ -19,7 +19,7 @@ MAX_TASKS = 500
 #: Labels that are told apart in the parked jobs of one task.
 MAX_LABELS = 1000
 
-_parked = sa.and_(c.namespace == p("namespace"), c.state == states.PARKED, undecided)
+_parked = sa.and_(c.namespace == p("namespace"), c.state == states.PARKED, UNSETTLED)
 _NOW = Statement(lambda _: sa.select(now().label("now")))
 
 

@@ -100,16 +100,26 @@ def upgrade() -> None:
         postgresql_where=wakes,
         sqlite_where=wakes,
     )
-    for order in ("created_at", "parked_at", "completed_at"):
+    op.create_index(
+        "celery_external_job_created_at",
+        "celery_external_job",
+        ["namespace", "created_at", "id"],
+    )
+    for order in ("parked_at", "completed_at"):
+        has_come = sa.text(f"{order} IS NOT NULL")
         op.create_index(
-            f"celery_external_job_{order}", "celery_external_job", ["namespace", order, "id"]
+            f"celery_external_job_{order}",
+            "celery_external_job",
+            ["namespace", order, "id"],
+            postgresql_where=has_come,
+            sqlite_where=has_come,
         )
     op.create_index("celery_external_job_root_id", "celery_external_job", ["namespace", "root_id"])
-    unsettled = sa.text("kind IS NULL OR wake_at IS NOT NULL")
+    unsettled = sa.text("CASE WHEN (kind IS NULL OR wake_at IS NOT NULL) THEN 1 ELSE 0 END = 1")
     op.create_index(
         "celery_external_job_unsettled",
         "celery_external_job",
-        ["namespace", "state", "task", "parked_at"],
+        ["namespace", "state", "task", "parked_at", "id", "sends"],
         postgresql_where=unsettled,
         sqlite_where=unsettled,
     )

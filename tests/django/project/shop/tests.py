@@ -15,6 +15,7 @@ from django.db.utils import OperationalError
 from django.test import Client, TestCase, TransactionTestCase
 
 from celery_external import (
+    Count,
     JobAlreadyCompletedError,
     JobNotFoundError,
     cancel_job,
@@ -49,6 +50,12 @@ def rolled_back() -> Iterator[None]:
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
+
+
+def forget_others() -> None:
+    """Delete the jobs of other tests; to be rolled back."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM celery_external_job")
 
 
 def states(*jobs: Any) -> list[str | None]:
@@ -177,6 +184,25 @@ class InTransactions(TransactionTestCase):  # type: ignore[misc]  # Django has n
         result = {"deep": ["ü", 1.5, {"%s": None}]}
         signal_succeeded(job, result)
         assert get_job(job).result == result
+
+    def test_figures_findings_and_the_purge(self) -> None:
+        external = get_external(ask.app)
+        with rolled_back():
+            forget_others()
+            job = ask.apply_async(labels=["a"])
+            assert external.count_jobs(state="PENDING", labels=["a"]) == Count(1)
+            assert external.stats().states["PENDING"] == Count(1)
+            # Results in memory are forgotten, and nothing else is wrong.
+            ill = [finding.name for finding in external.diagnose() if finding.level != "ok"]
+            assert ill == ["results"]
+            cancel_job(job)
+            assert external.stats().owed == Count(1)
+            assert sum(external.timeline().outcomes["cancelled"]) == 1
+            assert external.purge(older_than=0) == 0
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE celery_external_job SET wake_at = NULL")
+            assert external.purge(older_than=0) == 1
+            assert external.count_jobs() == Count(0)
 
     def test_while_rows_are_read(self) -> None:
         Order.objects.bulk_create(Order(name=str(number)) for number in range(5))

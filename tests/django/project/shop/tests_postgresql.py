@@ -10,8 +10,9 @@ import pytest
 from django.db import connection
 from django.test import TransactionTestCase
 
-from celery_external import DatabaseUnavailableError, get_job
+from celery_external import Count, DatabaseUnavailableError, get_external, get_job, schema
 from tests.django.project.shop.tasks import ask
+from tests.django.project.shop.tests import forget_others, rolled_back
 from tests.waiting import wait_for
 
 
@@ -29,6 +30,22 @@ class OnAServer(TransactionTestCase):  # type: ignore[misc]  # Django has no typ
         then = time.monotonic()
         wait_for(lambda: time.monotonic() > then + 1.1, what="the connection to have rested")
         assert get_job(job).id == job.id
+
+    def test_what_would_be_dear_to_count_is_estimated(self) -> None:
+        external = get_external(ask.app)
+        names = ", ".join(column.name for column in schema.job.c if column.name != "id")
+        with rolled_back():
+            forget_others()
+            ask.delay()
+            assert external.count_jobs() == Count(1)
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    f"INSERT INTO celery_external_job (id, {names}) SELECT id || n, {names} "  # noqa: S608
+                    "FROM celery_external_job, generate_series(1, 10100) AS n"
+                )
+                cursor.execute("ANALYZE celery_external_job")
+            found = external.count_jobs(task=ask.name)
+            assert (found.exact, 10_000 < found.number < 11_000) == (False, True)
 
 
 def cut(wrapper: Any) -> None:
