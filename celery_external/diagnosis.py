@@ -193,7 +193,7 @@ def _look_at_results(installation: Installation) -> Iterator[Finding]:
     backend: Any = app.backend
     tasks: list[Any] = [task for task in app.tasks.values() if is_external(task)]
     lifetime = limits.lifetime_of(backend)
-    late = sorted(t.name for t in tasks if t.timeout is None or t.timeout > lifetime)
+    late = sorted(t.name for t in tasks if limits.may_outlast(t.timeout, lifetime))
     kept = f"the {lifetime:.0f} s (result_expires) for which results are kept"
     if tasks and is_from(backend, "celery.backends.rpc"):
         yield Finding(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from . import message
+from .checks import as_seconds
 from .keepers import is_from, keeper_of, seconds_of
 from .naming import is_external
 
 if TYPE_CHECKING:
     from celery import Celery
-    from celery.app.task import Task
 
 logger = logging.getLogger("celery_external")
 
@@ -43,15 +44,15 @@ def warn_of_backend(app: Celery) -> None:
         )
 
 
-def warn_of_group(task: Task[..., Any], options: Mapping[str, Any]) -> None:
+def warn_of_group(task: Any, options: Mapping[str, Any]) -> None:
     """At the first call as a member of a group without a chord: it is held only if it is saved."""
     if not options.get("group_id") or options.get("chord") or task.name in _warned:
         return
     if options.get("ignore_result", task.ignore_result):
         return
     lifetime = lifetime_of(task.app.backend)
-    timeout = _timeout(task, options)
-    if not lifetime or (timeout is not None and timeout <= lifetime):
+    of_call = (options.get("headers") or {}).get(message.OPTIONS_HEADER) or {}
+    if not lifetime or not may_outlast(of_call.get("timeout", task.timeout), lifetime):
         return
     _warned.add(task.name)
     logger.warning(
@@ -63,10 +64,10 @@ def warn_of_group(task: Task[..., Any], options: Mapping[str, Any]) -> None:
     )
 
 
-def _timeout(task: Any, options: Mapping[str, Any]) -> float | None:
-    of_call = (options.get("headers") or {}).get(message.OPTIONS_HEADER) or {}
-    timeout: float | None = of_call.get("timeout", task.timeout)
-    return timeout
+def may_outlast(timeout: float | timedelta | None, lifetime: float) -> bool:
+    """Whether a job with this timeout may wait for longer than results are kept."""
+    seconds = as_seconds(timeout)
+    return seconds is None or seconds > lifetime
 
 
 def lifetime_of(backend: Any) -> float:

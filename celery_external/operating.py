@@ -85,8 +85,10 @@ class Operating:
     ) -> int:
         """Delete settled jobs now; the sweep does it by ``external_retention``.
 
-        A job that is open or owed stays, and so does one that waits for another step with its id,
-        or whose task is to be told of a late signal. In batches of 500, each committed by itself.
+        A job that is open or owed stays, and so does one whose task is to be told of a late
+        signal. One that was replaced by other steps, of which the last has its id, stays while a
+        job of the canvas is open, and for 30 days at least. In batches of 500, each committed by
+        itself.
 
         Arguments:
             older_than: Seconds, or a timedelta, since the outcome; 0: all. Default:

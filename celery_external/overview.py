@@ -29,6 +29,12 @@ MAX_STEPS = 1000
 MAX_HOURS = 24 * 366 * 10
 
 
+def read_clock(installation: Installation) -> datetime:
+    """The database's clock, by which jobs are made and end."""
+    with installation.database.alone() as tx:
+        return stats.read_clock(tx)
+
+
 def read_stats(installation: Installation) -> Stats:
     """The figures of this moment; see ``External.stats``."""
     namespace = installation.namespace
@@ -103,7 +109,8 @@ def read_timeline(installation: Installation, *, hours: float, steps: int) -> Ti
             seen = sum(row["number"] for row in rows)
             scale = 1.0
             if seen > limit:
-                scale = _count_ended(tx, namespace, since, end) / seen
+                # The planner may expect fewer than have been seen.
+                scale = max(1.0, _count_ended(tx, namespace, since, end) / seen)
                 is_exact = False
             for row in rows:
                 outcomes[row["kind"]][number] += round(row["number"] * scale)

@@ -6,10 +6,15 @@ import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import late, payload, signals, states
-from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
+from .errors import (
+    ExternalError,
+    JobAlreadyCompletedError,
+    JobNotFoundError,
+    StaleAttemptError,
+)
 from .logs import name_job
 from .naming import require_row
-from .store import noted
+from .store import noted, read
 from .view import job_from
 
 if TYPE_CHECKING:
@@ -43,6 +48,9 @@ def refuse(  # noqa: PLR0917
     # What names an attempt that is over is noted of that one.
     attempt = error.attempt if isinstance(error, StaleAttemptError) else row["attempt"]
     with place.transaction() as tx:
+        if not read.hold(tx, installation.namespace, row["id"]):
+            # It was purged since it was read: of what is noted now nothing would ever go.
+            raise JobNotFoundError(row["id"], installation.namespace, installation.database_name)
         noted.note(
             tx,
             {**row, "attempt": attempt},

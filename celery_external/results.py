@@ -36,7 +36,8 @@ class ExternalResult(AsyncResult):  # type: ignore[type-arg]  # generic from Cel
         Arguments:
             connection: A connection to the broker to tell them by.
             terminate: A trigger that runs at this moment is killed. Otherwise it runs to its end,
-                and the job is cancelled all the same.
+                and the job is cancelled all the same. (The workers then remember the id, for three
+                hours: a job that is run again within them is cancelled by them.)
             signal: By which signal. Default: TERM.
             wait: Wait for the workers' answers.
             timeout: For so long, in seconds.
@@ -97,5 +98,7 @@ def _cancel(installation: Installation, task_id: str) -> bool:
     except JobAlreadyCompletedError as completed:
         logger.info("Job %s is not revoked: %s", job_id, completed, extra=name_job(row))
     row = require_row(installation, place, job_id)
-    is_owed = row["kind"] is not None and row["wake_at"] is not None
-    return is_owed and row["started_at"] is not None and row["parked_at"] is None
+    # Of any other outcome, or once it is being handed on, there is nothing to kill.
+    is_cancelled = row["kind"] == states.CANCELLED and row["wake_at"] is not None
+    is_running = row["started_at"] is not None and row["parked_at"] is None
+    return is_cancelled and is_running and row["claim"] is None

@@ -94,8 +94,7 @@ def _purge(
         with database.transaction() as tx:
             ids = purging.lock_old(tx, namespace, seconds, filters, size)
             if ids:
-                purging.delete(tx, namespace, ids, keep_history=keep_history)
-        total += len(ids)
+                total += purging.delete(tx, namespace, ids, keep_history=keep_history)
         if len(ids) < size:
             break
     if total:

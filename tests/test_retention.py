@@ -372,7 +372,7 @@ def test_purges_at_once_share_the_work(rows: Rows, pool: ThreadPoolExecutor) -> 
 
 
 def test_a_reader_sees_the_job_with_its_history_or_neither(
-    postgres_url: str, pool: ThreadPoolExecutor
+    postgres_url: str,
 ) -> None:
     with closing(Rows(postgres_url)) as rows:
         job_id = settled(rows)
@@ -381,10 +381,49 @@ def test_a_reader_sees_the_job_with_its_history_or_neither(
             purging.delete(tx, rows.namespace, ids, keep_history=False)
             # Not committed: others have it all.
             assert [e.event for e in rows.external.get_job(job_id).history] == ["succeeded"]
-            late = pool.submit(rows.external.signal_failed, job_id, "late")
-            with pytest.raises(JobAlreadyCompletedError):
-                late.result(timeout=30)
         assert rows.find(job_id) is None
+
+
+def test_what_is_said_of_a_job_that_is_being_purged_leaves_nothing(
+    rows: Rows, pool: ThreadPoolExecutor
+) -> None:
+    job_id = settled(rows)
+    waiters = Waiters(rows)
+    with rows.database.transaction() as tx:
+        ids = purging.lock_old(tx, rows.namespace, MONTH, {}, 10)
+        late = pool.submit(rows.external.signal_failed, job_id, "late")
+        waiters.wait_for(1)
+        assert purging.delete(tx, rows.namespace, ids, keep_history=False) == 1
+    with pytest.raises(JobNotFoundError):
+        late.result(timeout=30)
+    assert (rows.find(job_id), lines(rows), lines(rows, kept_signal)) == (None, 0, 0)
+
+
+def test_a_job_is_kept_for_what_was_said_of_it_as_the_purge_came(postgres_url: str) -> None:
+    with closing(Rows(postgres_url)) as rows:
+        job_id = settled(rows)
+        with rows.database.transaction() as tx:
+            ids = purging.lock_old(tx, rows.namespace, MONTH, {}, 10)
+            # Committed since the purge looked, and before it had the lock.
+            late = {
+                "task": rows.get(job_id)["task"],
+                "job_id": job_id,
+                "attempt": 1,
+                "kind": states.FAILED,
+            }
+            with rows.database.alone() as other:
+                kept.keep(other, rows.namespace, late, 60)
+            assert purging.delete(tx, rows.namespace, ids, keep_history=False) == 0
+        assert rows.events(job_id) == ["succeeded"]
+
+
+def test_a_replaced_job_is_kept_for_the_step_that_will_have_its_id(rows: Rows) -> None:
+    old, young = rows.continued(), rows.continued()
+    for job_id, age in ((old, MONTH + 60), (young, MONTH - 60)):
+        rows.write(job_id, wake_at=None)
+        rows.move(job_id, completed_at=-age)
+    assert rows.external.purge(older_than=0) == 1
+    assert (rows.find(old), rows.find(young) is None) == (None, False)
 
 
 def test_a_rerun_that_is_refused_names_what_came_first(

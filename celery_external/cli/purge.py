@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import click
 
 from celery_external import states
 from celery_external.extension import External
 from celery_external.installation import installation_of
+from celery_external.overview import read_clock
 
 from .command import Command, pass_external
 from .selection import confirm
@@ -58,11 +59,11 @@ def purge(
     A job that is open, or whose outcome Celery has not been told, stays.
     """
     age = older_than if older_than is not None else _retention(external)
-    count = external.count_jobs(
-        settled=True, completed_before=datetime.now(UTC) - age, state=state, task=task
-    )
+    before = read_clock(installation_of(external.app)) - age
+    count = external.count_jobs(settled=True, completed_before=before, state=state, task=task)
+    # Some may have to stay; who purges looks at each.
     noun = "job" if count.number == 1 else "jobs"
-    what = f"{count} settled {noun}, older than {span_text(age)}"
+    what = f"up to {count} settled {noun}, older than {span_text(age)}"
     if is_dry or not count.number:
         write(f"Would purge {what}" if is_dry else "0 jobs purged")
         return
@@ -76,7 +77,7 @@ def purge(
             )
             total += gone
             advance(gone)
-            if gone < BATCH:
+            if not gone:
                 break
     write(f"{number_of(total)} purged")
 

@@ -30,7 +30,7 @@ class Chosen:
     attempt: int | None
 
 
-def selection_options(state: str, *, has_attempt: bool = True) -> Decorator:
+def selection_options(state: str) -> Decorator:
     """Give a command ids, filters and --yes; without --state, filters are about this state."""
     attempt = {"help": "Count for this attempt or for none. Jobs that filters select are only "
                "decided at the attempt at which they were found."}  # fmt: skip
@@ -41,7 +41,7 @@ def selection_options(state: str, *, has_attempt: bool = True) -> Decorator:
         )
         selecting = filter_options(
             state={"help": f"In this state: {STATES}.  [default: {state}]"},
-            attempt=attempt if has_attempt else None,
+            attempt=attempt,
         )
         ids: Decorator = click.argument("ids", nargs=-1, metavar="[ID]... | [-]")
         return ids(selecting(sure(function)))

@@ -94,7 +94,7 @@ def cancel(external: External, /, *, reason: str | None, by: str | None, **given
 
 
 @click.command("rerun", cls=Command)
-@selection_options(states.FAILURE, has_attempt=False)
+@selection_options(states.FAILURE)
 @_reason
 @_by
 @pass_external
@@ -104,7 +104,9 @@ def rerun(external: External, /, *, reason: str | None, by: str | None, **given:
     With filters it asks before it does anything.
     """
     chosen = choose(external, "rerun", states.FAILURE, given)
-    decide = one_by_one(lambda one: external.rerun_job(one.id, by=by, reason=reason))
+    decide = one_by_one(
+        lambda one: external.rerun_job(one.id, attempt=one.attempt, by=by, reason=reason)
+    )
     decide_all(chosen, decide, done="started again", batch=SMALL_BATCH)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from celery_external import strict_json
+from celery_external.checks import MAX_SECONDS
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
@@ -37,6 +38,8 @@ class Span(_ParamType):
         span = read_span(f"{value}s" if _NUMBER.fullmatch(value) else value)
         if span is None:
             self.fail(f"{value!r} is no duration; write 90s, 15m, 2h, 30d, 1w or 1d12h", param, ctx)
+        if span.total_seconds() > MAX_SECONDS:
+            self.fail(f"{value!r} is longer than a hundred years", param, ctx)
         return span
 
 

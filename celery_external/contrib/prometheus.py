@@ -57,19 +57,21 @@ def register(
         max_age: Seconds for which what the database said is shown again.
 
     Raises:
-        OptionError: The registry has another app's metrics.
+        OptionError: The registry has another app's metrics, or this one's with other options.
         SettingsError: An ``external_*`` setting cannot be used.
     """
     external = get_external(app)
     known = _registered.get(registry)
     if known is not None and known.app is not external.app:
         raise OptionError("registry", "has another app's metrics: give each app one of its own")
+    if known is not None and known.options != (database, max_age):
+        raise OptionError("registry", f"has this app's metrics with {known.options}")
     if known is not None:
         return
     collector = JobCollector(app, max_age=max_age)
-    _registered[registry] = _Counting(external.app, registry)
     if database:
         registry.register(collector)
+    _registered[registry] = _Counting(external.app, registry, (database, max_age))
 
 
 class JobCollector(Collector):
@@ -175,8 +177,12 @@ def _seconds_between(earlier: datetime, later: datetime) -> float:
 class _Counting:
     """Counts what this process does to an app's jobs, by the signals that it sends itself."""
 
-    def __init__(self, app: Celery, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, app: Celery, registry: CollectorRegistry, options: tuple[bool, float]
+    ) -> None:
         self._app = weakref.ref(app)
+        #: As it was registered: ``database`` and ``max_age``.
+        self.options = options
         self._parks = Counter(
             "celery_external_parks", "Jobs that have parked.", ["task"], registry=registry
         )

@@ -20,6 +20,7 @@ from celery_external.errors import (
 from celery_external.extension import External
 from celery_external.inputs import Input
 from celery_external.job import Receipt
+from celery_external.logs import name_job
 from celery_external.question import AnswerError, Question, question_of
 from celery_external.webhooks.outcomes import MAX_REASON_LENGTH
 
@@ -130,7 +131,13 @@ def decide(external: External, job_id: str, attempt: int, decision: Decision) ->
         if _is_repeated(external, exc, decision):
             return Done(job_id, "duplicate")
         return Done(job_id, "refused", status, tell(exc))
-    logger.info("Job %s: %s by %s on the dashboard", job_id, decision.action, decision.by)
+    logger.info(
+        "Job %s: %s by %s on the dashboard",
+        job_id,
+        decision.action,
+        decision.by,
+        extra=name_job(job_id),
+    )
     return Done(job_id, receipt.status if isinstance(receipt, Receipt) else "applied")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kombu.exceptions import ContentDisallowed, DecodeError
 
+from celery_external.logs import name_job
 from celery_external.message import load_body
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def read_onward(app: Celery, row: Row) -> Onward:
     except (
         AttributeError, ContentDisallowed, DecodeError, LookupError, TypeError, ValueError,
     ) as exc:  # fmt: skip
-        logger.info("What comes after job %s cannot be shown: %s", row["id"], exc)
+        logger.info(
+            "What comes after job %s cannot be shown: %s", row["id"], exc, extra=name_job(row)
+        )
         return Onward(is_known=False)
 
 

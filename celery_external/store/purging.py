@@ -14,7 +14,7 @@ from .database import Statement, Transaction
 from .filters import conditions
 from .kept import ENDED
 from .noted import after, c, p, these_jobs, undecided
-from .sql import is_among, once
+from .sql import is_among, once, seconds_from_now
 
 _other = job.alias("other")
 # Asked of each row by itself, as what is asked of all at once would read whole tables.
@@ -32,10 +32,17 @@ _open_of_canvas = _first.where(
     sa.or_(_other.c.kind.is_(None), _other.c.wake_at.is_not(None)),
 ).scalar_subquery()
 _is_replaced = sa.func.coalesce(c.answer, c.kind) == states.CONTINUED
+#: Seconds for which a job that was replaced is kept at least: an ordinary step, which has no row,
+#: may be on its way to one that has the job's id and must go on counting its attempts.
+REPLACED_AGE = 30 * 86400.0
+_is_over = sa.and_(
+    c.completed_at <= once(seconds_from_now(sa.literal(-REPLACED_AGE, sa.Float()))),
+    _open_of_canvas.is_distinct_from(1),
+)
 _may_go = sa.and_(
     # In words for which the planner expects that most rows may go: that is the rule.
     _waiting_signal.is_distinct_from(1),
-    sa.or_(sa.not_(_is_replaced), _open_of_canvas.is_distinct_from(1)),
+    sa.or_(sa.not_(_is_replaced), _is_over),
 )
 
 
@@ -92,14 +99,21 @@ _DELETE_HISTORY = Statement(lambda _: sa.delete(history).where(_of_jobs(history)
 _DELETE_KEPT = Statement(
     lambda _: sa.delete(kept_signal).where(_of_jobs(kept_signal), kept_signal.c.kind == ENDED)
 )
+# What was said of a job between the look and its lock is seen only now.
 _DELETE = Statement(
-    lambda _: sa.delete(job).where(these_jobs, sa.not_(undecided), c.wake_at.is_(None))
+    lambda _: (
+        sa.delete(job)
+        .where(these_jobs, sa.not_(undecided), c.wake_at.is_(None), _may_go)
+        .returning(c.id)
+    )
 )
 
 
-def delete(tx: Transaction, namespace: str, ids: list[str], *, keep_history: bool) -> None:
-    """Jobs that are locked go, and what is known of their references."""
-    if not keep_history:
-        tx.all(_DELETE_HISTORY, p_namespace=namespace, p_ids=ids)
-    tx.all(_DELETE_KEPT, p_namespace=namespace, p_ids=ids)
-    tx.all(_DELETE, p_namespace=namespace, p_ids=ids)
+def delete(tx: Transaction, namespace: str, ids: list[str], *, keep_history: bool) -> int:
+    """Jobs that are locked go, and what is known of their references; returns how many."""
+    gone = [row["id"] for row in tx.all(_DELETE, p_namespace=namespace, p_ids=ids)]
+    if gone and not keep_history:
+        tx.all(_DELETE_HISTORY, p_namespace=namespace, p_ids=gone)
+    if gone:
+        tx.all(_DELETE_KEPT, p_namespace=namespace, p_ids=gone)
+    return len(gone)

@@ -70,6 +70,20 @@ _LOCK_CANVAS = Statement(
 )
 
 
+_HOLD = Statement(
+    lambda dialect: (
+        sa.select(c.id).where(this_job).with_for_update(key_share=True, read=True)
+        if dialect == "postgresql"
+        else _lock(dialect, c.id == p("id"))
+    )
+)
+
+
+def hold(tx: Transaction, namespace: str, job_id: str) -> bool:
+    """Have the job's row stay until the transaction ends; False: it is gone already."""
+    return tx.one(_HOLD, p_namespace=namespace, p_id=job_id) is not None
+
+
 def lock_one(tx: Transaction, namespace: str, job_id: str) -> Row | None:
     """The job's row, which nobody else can change until the transaction ends."""
     return tx.one(_LOCK_ONE, p_namespace=namespace, p_id=job_id)

@@ -78,9 +78,12 @@ def test_purge(rows: Rows, shell: Shell) -> None:
 
     asked = shell.run("purge")
     assert asked.code == 2
-    assert "Purge 1,202 settled jobs, older than 30d? Without a terminal say --yes" in asked.err
+    assert (
+        "Purge up to 1,202 settled jobs, older than 30d? Without a terminal say --yes" in asked.err
+    )
     dry = shell.run("purge", "--dry-run", "--older-than", "2w", "--state", "success")
-    assert dry == (0, "Would purge 1,202 settled jobs, older than 14d\n", "")
+    assert dry == (0, "Would purge up to 1,202 settled jobs, older than 14d\n", "")
+    assert "longer than a hundred years" in shell.run("purge", "--older-than", "800000d").err
     assert rows.count() == 1204
 
     purged = shell.run("purge", "--yes", "--state", "REVOKED", "--keep-history")

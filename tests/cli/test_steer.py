@@ -89,6 +89,11 @@ def test_an_attempt_that_is_over(rows: Rows, shell: Shell) -> None:
     job_id = rows.retry()
     rows.take(job_id)
 
+    parked = rows.parked()
+    said = shell.run("rerun", parked, "--attempt", "2")
+    assert (said.code, rows.get(parked)["attempt"]) == (1, 1)
+    assert "attempt 2 was named, but attempt 1 is the open one" in said.err
+
     for command in (["fail", "--reason", "no"], ["extend", "--timeout", "1h"]):
         said = shell.run(*command, job_id, "--attempt", "1")
         assert said == (

@@ -26,6 +26,7 @@ from celery_external.errors import (
     ResultInvalidError,
     UnserializableError,
 )
+from celery_external.logs import name_job
 from celery_external.naming import can_be_id
 from celery_external.question import Question, question_of
 
@@ -202,7 +203,12 @@ class ActPage:
             except DatabaseUnavailableError as exc:
                 if is_within:
                     raise
-                logger.exception("Job %s: the admin could not %s it", target.job_id, self.act.name)
+                logger.exception(
+                    "Job %s: the admin could not %s it",
+                    target.job_id,
+                    self.act.name,
+                    extra=name_job(target.job_id),
+                )
                 refused.append(exc)
                 break
             done += outcome == "applied"
@@ -225,7 +231,13 @@ class ActPage:
         except ExternalError as exc:
             if len(self.targets) == 1 and isinstance(exc, _CURABLE):
                 raise
-            logger.info("Job %s: the admin could not %s it: %s", target.job_id, self.act.name, exc)
+            logger.info(
+                "Job %s: the admin could not %s it: %s",
+                target.job_id,
+                self.act.name,
+                exc,
+                extra=name_job(target.job_id),
+            )
             # What the refusal has written to the history stays.
             refused.append(exc)
             return "refused"
@@ -288,5 +300,9 @@ def _find_task(row: Job) -> Any:
             # Who only looks at jobs need not have imported what they are of.
             app.loader.import_default_modules()
         except Exception:
-            logger.exception("Job %s: the tasks of this project cannot be imported", row.pk)
+            logger.exception(
+                "Job %s: the tasks of this project cannot be imported",
+                row.pk,
+                extra=name_job(row.pk, row.task),
+            )
     return app.tasks.get(row.task)
