@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +270,7 @@ def test_a_broker_of_no_known_kind(make: Make) -> None:
 
 def test_results_that_are_forgotten_before_the_job_ends(make: Make, tmp_path: Path) -> None:
     files = f"file://{tmp_path}"
-    for options in ({}, {"timeout": 86401}):
+    for options in ({}, {"timeout": 86401}, {"timeout": timedelta(hours=25)}):
         finding = ill(make(result_backend=files, options=options))
         assert (finding.name, finding.level) == ("results", "warning")
         assert finding.text.startswith("ill.ask may wait for longer than the 86400 s (result_exp")
@@ -282,6 +283,7 @@ def test_results_that_are_kept_for_long_enough(make: Make, tmp_path: Path, resul
     for external in (
         make(),
         make(result_backend=files, options={"timeout": 86400}),
+        make(result_backend=files, options={"timeout": timedelta(days=1)}),
         make(result_backend=files, result_expires=None),
         make(result_backend=result_url, options={"timeout": 60}),
     ):

@@ -84,6 +84,7 @@ def ask_slowly(name: str) -> None:
     """Run until the test writes ``go-NAME``."""
     write_line("started", name)
     wait_for_file(f"go-{name}")
+    write_line("ended", name)
 
 
 @task(base=ExternalTask)

@@ -185,9 +185,11 @@ def test_what_another_app_does_is_not_counted(scrape: Scrape, database_url: str)
 def test_to_register_twice_is_to_register_once(
     rows: Rows, registry: CollectorRegistry, scrape: Scrape
 ) -> None:
-    register(rows.app, registry)
+    register(rows.app, registry, max_age=0)
     rows.external.signal_succeeded(rows.parked())
     assert scrape().samples("outcomes_total") == {("succeeded", TASK): 1}
+    with pytest.raises(OptionError, match=r"^registry: has this app's metrics with "):
+        register(rows.app, registry, database=False, max_age=0)
 
 
 def test_a_registry_has_one_app(rows: Rows, registry: CollectorRegistry, database_url: str) -> None:

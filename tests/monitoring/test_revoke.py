@@ -119,6 +119,19 @@ def test_with_terminate_it_is_killed(watched: System) -> None:
         result.get(timeout=30)
 
 
+def test_a_trigger_whose_job_has_another_outcome_is_not_killed(watched: System) -> None:
+    result, name = start_slowly(watched)
+    watched.external.signal_succeeded(result, "early")
+    result.revoke(terminate=True, signal="SIGKILL")
+    # The worker has heard whatever it was told.
+    assert watched.app.control.ping(timeout=20, limit=1)
+    watched.write(f"go-{name}")
+    # Its own worker hands the outcome on: nothing is lost, and nothing is waited for.
+    job = watched.wait_settled(result.id)
+    assert [line.event for line in job.history] == ["succeeded"]
+    assert watched.lines("ended").count(name) == 1
+
+
 def test_it_needs_no_worker(idle_system: System) -> None:
     result = idle_system.task("ask").delay()
     result.revoke()
