@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from celery_external import states, strict_json
-from celery_external.errors import JobNotFoundError, OptionError
+from celery_external.errors import JobNotFoundError, OptionError, StaleAttemptError
 from celery_external.inputs import Input
 from celery_external.installation import installation_of
 from celery_external.job import HistoryEntry, Job
@@ -30,6 +30,7 @@ from .decisions import (
     question_for,
     read_reason,
     read_seconds,
+    tell_stale,
 )
 from .exchange import Response, redirect
 from .onward import read_onward
@@ -81,6 +82,7 @@ class Refusal:
     """A form that was sent and did not count: what was typed, and what is wrong with it."""
 
     action: str
+    attempt: int
     typed: Mapping[str, str]
     problems: Mapping[str, str]
     status: int = 422
@@ -99,17 +101,18 @@ def decide_job(visit: Visit) -> Response:
         RefusedError: The form was not theirs to send, or is none of ours.
     """
     query, typed = dict(visit.request.pairs), dict(visit.read_form())
-    job_id, action, attempt = query.get("id", ""), query.get("do", ""), query.get("attempt", "")
-    if action not in ACTIONS or not (attempt.isascii() and attempt.isdigit()) or len(attempt) > 9:  # noqa: PLR2004
+    job_id, action, number = query.get("id", ""), query.get("do", ""), query.get("attempt", "")
+    if action not in ACTIONS or not (number.isascii() and number.isdigit()) or len(number) > 9:  # noqa: PLR2004
         raise RefusedError(422, "invalid", problem="The form is none of ours")
+    attempt = int(number)
     try:
         decision = _read_decision(visit, job_id, action, typed)
     except AnswerError as exc:
-        return _show(visit, job_id, Refusal(action, typed, exc.problems))
-    done = decide(visit.external, job_id, int(attempt), decision)
+        return _show(visit, job_id, Refusal(action, attempt, typed, exc.problems))
+    done = decide(visit.external, job_id, attempt, decision)
     if done.word == "refused":
         problems = {"": done.problem or ""}
-        return _show(visit, job_id, Refusal(action, typed, problems, done.status))
+        return _show(visit, job_id, Refusal(action, attempt, typed, problems, done.status))
     return redirect(visit.link("/job", id=job_id, said=done.word))
 
 
@@ -167,6 +170,10 @@ def _show(
     with installation.database.alone() as tx:
         history = read.get_history(tx, installation.namespace, row["id"])
     job = job_from(visit.app, row, history)
+    if refusal is not None and refusal.attempt != job.attempt:
+        # The page's forms are the new attempt's from here on: whoever sends one again must know.
+        stale = tell_stale(StaleAttemptError(job.id, refusal.attempt, job.attempt))
+        refusal = replace(refusal, problems={"": stale}, status=409)
     forms, ignorance = _forms(visit, job)
     relatives = _find_relatives(visit, job)
     sent = refusal.action if refusal else None

@@ -292,6 +292,28 @@ def test_a_page_of_an_earlier_attempt_decides_nothing(both: Visitors, action: st
         assert ("external-reason", "why") in sheet.form(action).fields
 
 
+@pytest.mark.parametrize(
+    ("action", "button", "typed"),
+    [
+        ("Decline", "yes", {"external_reason": " "}),
+        ("Approve", "yes", {"result": "no JSON", "external_reason": "why"}),
+        ("Extend", "yes", {"amount": "soon", "external_reason": "why"}),
+        ("Cancel", "", {"external_reason": "why"}),
+    ],
+)
+def test_what_cannot_be_used_on_a_page_of_an_earlier_attempt(
+    visitors: Visitors, action: str, button: str, typed: dict[str, str]
+) -> None:
+    job_id = visitors.rows.parked()
+    form = visitors.job(job_id).form(action)
+    visitors.external.rerun_job(job_id, by="somebody else")
+    # The answer's forms are the new attempt's: the next click must not be a surprise.
+    sheet = sheet_of(visitors.send(form, ("send", button), **typed), 409)
+    assert "The page showed attempt 1, but attempt 2 is on by now" in sheet.text
+    assert ("external-reason", typed["external_reason"]) in sheet.form(action).fields
+    assert visitors.rows.get(job_id)["kind"] is None
+
+
 def test_who_comes_second_is_told_who_was_first(both: Visitors) -> None:
     job_id = both.rows.parked()
     form = both.job(job_id).form("Decline")
