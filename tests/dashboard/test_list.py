@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from celery_external import DatabaseUnavailableError, External
 from celery_external.dashboard.search import LIMITS, MORE
 from tests.dashboard.sheet import sheet_of
 from tests.dashboard.visitors import BOB, Visitors
@@ -208,6 +209,29 @@ def test_to_send_a_selection_again_is_fine(both: Visitors) -> None:
     for words in ("Recorded.", "Recorded; the same had been recorded before."):
         answer = both.send(form, ("do", "cancel"), picks=[f"1:{job_id}"])
         assert f"{job_id} {words}" in sheet_of(answer).text
+
+
+def test_the_database_goes_away_amid_a_selection(
+    visitors: Visitors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [visitors.rows.parked() for _ in range(3)]
+    asked: list[str] = []
+
+    def cancel(_self: External, job_id: str, **said: Any) -> Any:
+        asked.append(job_id)
+        if len(asked) > 1:
+            raise DatabaseUnavailableError("the database", "it is away")
+        return signals_cancel(visitors.external, job_id, **said)
+
+    signals_cancel = External.cancel_job
+    monkeypatch.setattr(External, "cancel_job", cancel)
+    sheet = sheet_of(visitors.select("cancel", jobs))
+    assert "1 of 3 recorded" in sheet.text
+    assert f"{jobs[0]} Recorded." in sheet.text
+    for job_id in jobs[1:]:
+        assert f"{job_id} Refused. The jobs' database is away" in sheet.text
+    # Nobody waits for the database once more for each job that is left.
+    assert asked == jobs[:2]
 
 
 @pytest.mark.parametrize(
