@@ -41,6 +41,8 @@ from .visit import Visit
 MAX_RELATIVES: Final = 50
 #: Of a history, on one page: the newest.
 MAX_LINES: Final = 200
+#: Of attempts, on one page: the newest.
+MAX_ATTEMPTS: Final = 50
 #: Of meta, on one page.
 MAX_KEYS: Final = 100
 _RESULT: Final = Input("result", "Result", "json", required=False,
@@ -175,7 +177,7 @@ def _show(
         stale = tell_stale(StaleAttemptError(job.id, refusal.attempt, job.attempt))
         refusal = replace(refusal, problems={"": stale}, status=409)
     forms, ignorance = _forms(visit, job)
-    relatives = _find_relatives(visit, job)
+    relatives, attempts = _find_relatives(visit, job), _attempts(job)
     sent = refusal.action if refusal else None
     return show(
         visit,
@@ -189,7 +191,8 @@ def _show(
         onward=read_onward(visit.app, row),
         relatives=relatives,
         linked={one.id for one in relatives},
-        attempts=_attempts(job),
+        attempts=attempts[-MAX_ATTEMPTS:],
+        more_attempts=max(0, len(attempts) - MAX_ATTEMPTS),
         lines=job.history[-MAX_LINES:],
         older=max(0, len(job.history) - MAX_LINES),
         forms=[replace(form, is_open=form.is_open or form.action == sent) for form in forms],
@@ -300,23 +303,27 @@ def _find_relatives(visit: Visit, job: Job) -> list[Job]:
 
 def _attempts(job: Job) -> list[Attempt]:
     """Those that are over, as the history has them, and the one that is on."""
-    found = [_ended(line, job.history) for line in job.history if "started_at" in line.details]
+    ends: dict[int, str] = {}
+    over: list[tuple[int, HistoryEntry]] = []
+    # Once through all of it: a job that runs again for ever has a long one.
+    for line in job.history:
+        if line.event in _ENDS:
+            ends[line.attempt] = line.event
+        if "started_at" in line.details:
+            over.append((int(line.details.get("attempt", line.attempt - 1)), line))
+    found = [_ended(line, number, ends.get(number, line.event)) for number, line in over]
     now = Attempt(
         job.attempt, job.started_at, job.parked_at, job.completed_at, job.reference, job.kind
     )
     return [*found, now]
 
 
-def _ended(line: HistoryEntry, history: tuple[HistoryEntry, ...]) -> Attempt:
+def _ended(line: HistoryEntry, number: int, end: str) -> Attempt:
     times = {
         name: datetime.fromisoformat(line.details[name]) if line.details.get(name) else None
         for name in ("started_at", "parked_at", "completed_at")
     }
-    number = int(line.details.get("attempt", line.attempt - 1))
-    kinds = [one.event for one in history if one.attempt == number and one.event in _ENDS]
-    return Attempt(
-        number, **times, reference=line.details.get("reference"), end=(kinds or [line.event])[-1]
-    )
+    return Attempt(number, **times, reference=line.details.get("reference"), end=end)
 
 
 _ENDS: Final = frozenset(states.STATE_OF_OUTCOME)
