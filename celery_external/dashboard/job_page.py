@@ -168,7 +168,8 @@ def _show(
     try:
         row = require_row(installation, installation.database, known_id(installation, job_id))
     except JobNotFoundError as exc:
-        raise RefusedError(404, "not_found", problem=str(exc)) from exc
+        # Its own words name the database's host, which is not for whoever may only look.
+        raise RefusedError(404, "not_found") from exc
     with installation.database.alone() as tx:
         history = read.get_history(tx, installation.namespace, row["id"])
     job = job_from(visit.app, row, history)
