@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,6 +14,8 @@ MAX_LABELS = 32
 MAX_LABEL_LENGTH = 255
 MAX_REFERENCE_LENGTH = 255
 MAX_JOB_ID_LENGTH = 255
+#: Of a secret that signs, in characters.
+MIN_SECRET_LENGTH = 32
 #: Of an integer in JSON: no fewer than a float's, and no reader of JSON refuses them.
 MAX_BITS = 1024
 #: Of meta: how deep JSON may be nested.
@@ -141,6 +143,20 @@ def check_text(name: str, value: object) -> str:
     except UnicodeEncodeError:
         raise OptionError(name, "must not contain lone surrogates") from None
     return value
+
+
+def check_secret_keys(name: str, value: object) -> tuple[str, ...]:
+    """Texts that are long enough to sign with; a key is never repeated in a message."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise OptionError(name, "must be a list of texts, of which the first signs")
+    for key in value:
+        if not isinstance(key, str) or len(key) < MIN_SECRET_LENGTH:
+            raise OptionError(
+                name,
+                f"each must be a text of at least {MIN_SECRET_LENGTH} characters, such as "
+                "secrets.token_urlsafe() gives",
+            )
+    return tuple(value)
 
 
 def check_task_id(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,15 +16,13 @@ from .checks import (
     check_labels,
     check_meta,
     check_seconds,
+    check_secret_keys,
     check_text,
 )
 from .errors import OptionError, SettingsError
 
 PREFIX = "external_"
 DEFAULT_DATABASE_URL = "sqlite:///celery-external.db"
-
-#: Of a secret that signs tokens, in characters.
-MIN_SECRET_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +127,10 @@ def _check_setting(name: str, value: Any) -> Any:
 
 
 def _check_secret_keys(name: str, value: Any) -> tuple[str, ...]:
-    # A key is never repeated in a message.
-    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
-        raise SettingsError(name, "must be a list of texts, of which the first signs")
-    for key in value:
-        if not isinstance(key, str) or len(key) < MIN_SECRET_LENGTH:
-            raise SettingsError(
-                name,
-                f"each must be a text of at least {MIN_SECRET_LENGTH} characters, such as "
-                "secrets.token_urlsafe() gives",
-            )
-    return tuple(value)
+    try:
+        return check_secret_keys(name, value)
+    except OptionError as exc:
+        raise SettingsError(name, exc.problem) from None
 
 
 def _check_base_url(name: str, value: str) -> str:

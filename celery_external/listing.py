@@ -116,7 +116,10 @@ def _check_state(name: str, value: Any) -> str:
 def _check_time(name: str, value: Any) -> datetime:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise OptionError(name, f"must be an aware datetime, not {value!r}")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise OptionError(name, f"must be in the years 1 to 9999 in UTC: {value!r}") from None
 
 
 def _check_number(name: str, value: Any) -> int:
@@ -149,7 +152,9 @@ def _read_place(order: str, after: str | None) -> tuple[datetime, str] | None:
     try:
         made_for, moment, job_id = json.loads(base64.urlsafe_b64decode(after.encode()))
         place = (datetime.fromisoformat(moment).astimezone(UTC), check_text("after", job_id))
-    except (AttributeError, OverflowError, TypeError, ValueError, binascii.Error) as exc:
+    except (
+        AttributeError, OverflowError, RecursionError, TypeError, ValueError, binascii.Error,
+    ) as exc:  # fmt: skip
         raise OptionError("after", f"is no page's next: {after!r}") from exc
     if made_for != order:
         raise OptionError("after", f"belongs to the order {made_for!r}, not {order!r}")

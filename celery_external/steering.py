@@ -7,6 +7,8 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from kombu.exceptions import ContentDisallowed, DecodeError
+
 from . import message, states
 from .checks import check_deadline, check_timeout
 from .errors import DatabaseUnavailableError, OptionError, RerunRefusedError
@@ -120,7 +122,8 @@ def rerun(
     """Run the trigger again as a new attempt; ``attempt`` is the one that is to be over.
 
     Raises:
-        RerunRefusedError: The job is running, succeeded, or its chord has failed.
+        RerunRefusedError: The job is running, succeeded, its chord has failed, or its message
+            cannot be read here.
         StaleAttemptError: Another attempt than the one that was named is on.
     """
     check_attempt(attempt)
@@ -131,7 +134,7 @@ def rerun(
     seen = job_from(app, row)
     if row["state"] not in {states.PARKED, states.FAILURE, states.REVOKED}:
         raise RerunRefusedError(seen, f"it is {row['state']}, not PARKED, FAILURE or REVOKED")
-    if row["state"] != states.PARKED and message.load_body(app, row)[2].get("chord"):
+    if row["state"] != states.PARKED and _is_in_chord(installation, row):
         raise RerunRefusedError(seen, "it is a member of a chord, and the chord has failed")
     with place.transaction() as tx:
         fresh = attempts.rerun(
@@ -148,6 +151,14 @@ def rerun(
         raise RerunRefusedError(now, f"it has moved on, to attempt {now.attempt}, {now.state}")
     place.after_commit([fresh], lambda rows: _send_again(installation, rows))
     return job_from(app, fresh)
+
+
+def _is_in_chord(installation: Installation, row: Row) -> bool:
+    try:
+        return bool(message.load_body(installation.app, row)[2].get("chord"))
+    except (ContentDisallowed, DecodeError) as exc:
+        seen = job_from(installation.app, row)
+        raise RerunRefusedError(seen, f"its message cannot be read here: {exc}") from exc
 
 
 def _send_again(installation: Installation, rows: list[Row]) -> None:

@@ -6,7 +6,7 @@ Needs ``pip install "celery-external[fastapi]"``; ``docs/fastapi.md`` has an app
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
@@ -94,12 +94,20 @@ async def _show(
             request.headers,
             body,
             path=f"/{path}",
-            query=request.url.query,
-            root=quote(request.scope["path"].removesuffix(f"/{path}")),
+            query=request.scope["query_string"].decode("latin-1"),
+            root=_root_of(request.scope, path),
             host=request.headers.get("host", ""),
         )
         response = await run_in_threadpool(dashboard.respond, given, access)
     return FastAPIResponse(response.body, response.status, dict(response.headers))
+
+
+def _root_of(scope: MutableMapping[str, Any], path: str) -> str:
+    """Where the dashboard is for the browser, also behind a proxy that strips a prefix."""
+    above, whole = scope.get("root_path", "").rstrip("/"), scope["path"]
+    if above and not (whole == above or whole.startswith(f"{above}/")):
+        whole = f"{above}{whole}"
+    return quote(whole.removesuffix(f"/{path}"))
 
 
 async def _answer(

@@ -180,7 +180,8 @@ def _tell_completed(exc: Any) -> str:
     return f"It is over already: {kind}{who} on {exc.job.completed_at:%Y-%m-%d %H:%M} UTC."
 
 
-def _tell_stale(exc: Any) -> str:
+def tell_stale(exc: StaleAttemptError) -> str:
+    """For people: the page that they saw was of an attempt that is over."""
     return (
         f"The page showed attempt {exc.attempt}, but attempt {exc.current} is on by now. "
         "Look at it before you decide."
@@ -193,7 +194,7 @@ def _tell_problem(exc: Any) -> str:
 
 _REFUSALS: Final[Mapping[type[ExternalError], tuple[int, Callable[[Any], str]]]] = {
     JobNotFoundError: (404, lambda _: "It is not kept any more."),
-    StaleAttemptError: (409, _tell_stale),
+    StaleAttemptError: (409, tell_stale),
     JobAlreadyCompletedError: (409, _tell_completed),
     RerunRefusedError: (409, _tell_problem),
     OptionError: (422, _tell_problem),

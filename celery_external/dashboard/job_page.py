@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from celery_external import states, strict_json
-from celery_external.errors import JobNotFoundError, OptionError
+from celery_external.errors import JobNotFoundError, OptionError, StaleAttemptError
 from celery_external.inputs import Input
 from celery_external.installation import installation_of
 from celery_external.job import HistoryEntry, Job
@@ -30,6 +30,7 @@ from .decisions import (
     question_for,
     read_reason,
     read_seconds,
+    tell_stale,
 )
 from .exchange import Response, redirect
 from .onward import read_onward
@@ -40,6 +41,8 @@ from .visit import Visit
 MAX_RELATIVES: Final = 50
 #: Of a history, on one page: the newest.
 MAX_LINES: Final = 200
+#: Of attempts, on one page: the newest.
+MAX_ATTEMPTS: Final = 50
 #: Of meta, on one page.
 MAX_KEYS: Final = 100
 _RESULT: Final = Input("result", "Result", "json", required=False,
@@ -81,6 +84,7 @@ class Refusal:
     """A form that was sent and did not count: what was typed, and what is wrong with it."""
 
     action: str
+    attempt: int
     typed: Mapping[str, str]
     problems: Mapping[str, str]
     status: int = 422
@@ -99,17 +103,18 @@ def decide_job(visit: Visit) -> Response:
         RefusedError: The form was not theirs to send, or is none of ours.
     """
     query, typed = dict(visit.request.pairs), dict(visit.read_form())
-    job_id, action, attempt = query.get("id", ""), query.get("do", ""), query.get("attempt", "")
-    if action not in ACTIONS or not (attempt.isascii() and attempt.isdigit()) or len(attempt) > 9:  # noqa: PLR2004
+    job_id, action, number = query.get("id", ""), query.get("do", ""), query.get("attempt", "")
+    if action not in ACTIONS or not (number.isascii() and number.isdigit()) or len(number) > 9:  # noqa: PLR2004
         raise RefusedError(422, "invalid", problem="The form is none of ours")
+    attempt = int(number)
     try:
         decision = _read_decision(visit, job_id, action, typed)
     except AnswerError as exc:
-        return _show(visit, job_id, Refusal(action, typed, exc.problems))
-    done = decide(visit.external, job_id, int(attempt), decision)
+        return _show(visit, job_id, Refusal(action, attempt, typed, exc.problems))
+    done = decide(visit.external, job_id, attempt, decision)
     if done.word == "refused":
         problems = {"": done.problem or ""}
-        return _show(visit, job_id, Refusal(action, typed, problems, done.status))
+        return _show(visit, job_id, Refusal(action, attempt, typed, problems, done.status))
     return redirect(visit.link("/job", id=job_id, said=done.word))
 
 
@@ -163,12 +168,17 @@ def _show(
     try:
         row = require_row(installation, installation.database, known_id(installation, job_id))
     except JobNotFoundError as exc:
-        raise RefusedError(404, "not_found", problem=str(exc)) from exc
+        # Its own words name the database's host, which is not for whoever may only look.
+        raise RefusedError(404, "not_found") from exc
     with installation.database.alone() as tx:
         history = read.get_history(tx, installation.namespace, row["id"])
     job = job_from(visit.app, row, history)
+    if refusal is not None and refusal.attempt != job.attempt:
+        # The page's forms are the new attempt's from here on: whoever sends one again must know.
+        stale = tell_stale(StaleAttemptError(job.id, refusal.attempt, job.attempt))
+        refusal = replace(refusal, problems={"": stale}, status=409)
     forms, ignorance = _forms(visit, job)
-    relatives = _find_relatives(visit, job)
+    relatives, attempts = _find_relatives(visit, job), _attempts(job)
     sent = refusal.action if refusal else None
     return show(
         visit,
@@ -182,7 +192,8 @@ def _show(
         onward=read_onward(visit.app, row),
         relatives=relatives,
         linked={one.id for one in relatives},
-        attempts=_attempts(job),
+        attempts=attempts[-MAX_ATTEMPTS:],
+        more_attempts=max(0, len(attempts) - MAX_ATTEMPTS),
         lines=job.history[-MAX_LINES:],
         older=max(0, len(job.history) - MAX_LINES),
         forms=[replace(form, is_open=form.is_open or form.action == sent) for form in forms],
@@ -293,23 +304,27 @@ def _find_relatives(visit: Visit, job: Job) -> list[Job]:
 
 def _attempts(job: Job) -> list[Attempt]:
     """Those that are over, as the history has them, and the one that is on."""
-    found = [_ended(line, job.history) for line in job.history if "started_at" in line.details]
+    ends: dict[int, str] = {}
+    over: list[tuple[int, HistoryEntry]] = []
+    # Once through all of it: a job that runs again for ever has a long one.
+    for line in job.history:
+        if line.event in _ENDS:
+            ends[line.attempt] = line.event
+        if "started_at" in line.details:
+            over.append((int(line.details.get("attempt", line.attempt - 1)), line))
+    found = [_ended(line, number, ends.get(number, line.event)) for number, line in over]
     now = Attempt(
         job.attempt, job.started_at, job.parked_at, job.completed_at, job.reference, job.kind
     )
     return [*found, now]
 
 
-def _ended(line: HistoryEntry, history: tuple[HistoryEntry, ...]) -> Attempt:
+def _ended(line: HistoryEntry, number: int, end: str) -> Attempt:
     times = {
         name: datetime.fromisoformat(line.details[name]) if line.details.get(name) else None
         for name in ("started_at", "parked_at", "completed_at")
     }
-    number = int(line.details.get("attempt", line.attempt - 1))
-    kinds = [one.event for one in history if one.attempt == number and one.event in _ENDS]
-    return Attempt(
-        number, **times, reference=line.details.get("reference"), end=(kinds or [line.event])[-1]
-    )
+    return Attempt(number, **times, reference=line.details.get("reference"), end=end)
 
 
 _ENDS: Final = frozenset(states.STATE_OF_OUTCOME)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from celery_external.errors import JobNotFoundError, OptionError
+from celery_external.errors import DatabaseUnavailableError, JobNotFoundError, OptionError
 from celery_external.job import Page
 from celery_external.question import AnswerError
 from celery_external.webhooks.asking import shown_in
@@ -29,6 +30,8 @@ from .exchange import Response
 from .rendering import show
 from .search import FIRST, LIMITS, MORE, ORDERS, Search
 from .visit import Visit
+
+logger = logging.getLogger("celery_external")
 
 #: Jobs that are decided at once; a page has no more.
 MAX_SELECTED: Final = LIMITS[-1]
@@ -60,7 +63,7 @@ def decide_selection(visit: Visit) -> Response:
         decision = _read_decision(visit, typed, picked)
     except AnswerError as exc:
         return _show(visit, search, Refusal(typed, exc.problems, frozenset(picked)))
-    done = [_decide_one(visit, decision, *one) for one in dict.fromkeys(picked)]
+    done = _decide_each(visit, decision, list(dict.fromkeys(picked)))
     return show(
         visit,
         "decided.html",
@@ -134,6 +137,20 @@ def _read_decision(
     if problems:
         raise AnswerError(problems)
     return Decision(action, visit.user, reason, seconds=seconds)
+
+
+def _decide_each(visit: Visit, decision: Decision, picked: list[tuple[str, int]]) -> list[Done]:
+    """What became of each; what was recorded before the database went away is told all the same."""
+    done: list[Done] = []
+    try:
+        for one in picked:
+            done.append(_decide_one(visit, decision, *one))  # noqa: PERF401 - kept when one raises
+    except DatabaseUnavailableError as exc:
+        logger.error("Dashboard: %s", exc)  # noqa: TRY400 - the message says it all
+        # Each of the others would wait for the database as long again.
+        away = "The jobs' database is away. Please try again in a moment."
+        done += [Done(job_id, "refused", 503, away) for job_id, _ in picked[len(done) :]]
+    return done
 
 
 def _decide_one(visit: Visit, decision: Decision, job_id: str, attempt: int) -> Done:

@@ -10,9 +10,12 @@ import secrets
 import socket
 import threading
 import webbrowser
-from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from html import escape
+from pathlib import Path
 from socketserver import ThreadingMixIn
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -141,11 +144,9 @@ class DashboardServer(ThreadingMixIn, WSGIServer):
         return Response(200, page.body, {**page.headers, **headers})
 
     def _has_pass(self, given: str) -> bool:
-        try:
-            found = SimpleCookie(given).get(self._cookie)
-        except CookieError:
-            return False
-        return found is not None and _is_same(found.value, self._pass)
+        # Not by SimpleCookie: it gives up at another app's cookie, which may be anything.
+        pairs = (part.strip().partition("=") for part in given.split(";"))
+        return any(name == self._cookie and _is_same(value, self._pass) for name, _, value in pairs)
 
 
 class _Handler(WSGIRequestHandler):
@@ -189,12 +190,28 @@ def serve(
     with DashboardServer(app, host, port, read_only=read_only, by=by) as server:
         print(f"The dashboard is at {server.url}", flush=True)  # noqa: T201 - for who started it
         print("The URL is good for one browser. Ctrl-C ends it.", flush=True)  # noqa: T201
-        if open_browser:
-            threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print(flush=True)  # noqa: T201 - behind the ^C
+        with ExitStack() as until_the_end:
+            if open_browser:
+                url = until_the_end.enter_context(_lead_to(server.url))
+                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                print(flush=True)  # noqa: T201 - behind the ^C
+
+
+@contextmanager
+def _lead_to(url: str) -> Iterator[str]:
+    """A file's URL that leads to this one: everybody on the machine sees a browser's arguments."""
+    with TemporaryDirectory(prefix="celery-external-") as directory:
+        page = Path(directory, "open.html")
+        page.touch(mode=0o600)
+        shown = escape(url)
+        page.write_text(
+            "<!doctype html><html lang=en><meta charset=utf-8><title>The dashboard</title>"
+            f'<meta http-equiv=refresh content="0; url={shown}"><a href="{shown}">Go on</a>'
+        )
+        yield page.as_uri()
 
 
 def _tell(title: str, text: str, status: int) -> Response:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from celery_external.checks import check_secret_keys
 from celery_external.errors import DatabaseUnavailableError, OptionError, SchemaError
 from celery_external.extension import External
 from celery_external.installation import installation_of
@@ -94,7 +95,11 @@ class Dashboard:
             raise OptionError("authorize", f"must be a function, not {authorize!r}")
         self._authorize = authorize
         settings = installation_of(self._external.app).settings
-        self._keys = settings.secret_keys if secret_keys is None else tuple(secret_keys)
+        self._keys = (
+            settings.secret_keys
+            if secret_keys is None
+            else check_secret_keys("secret_keys", secret_keys)
+        )
         if not isinstance(max_body, int) or max_body < 1:
             raise OptionError("max_body", f"must be a number of bytes, not {max_body!r}")
         self.max_body = max_body

@@ -51,7 +51,11 @@ def moment(value: datetime | str) -> str:
 
 
 def write_value(value: Any) -> str:
-    """JSON for people."""
+    """JSON for people; what is none, as Python has it."""
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, indent=2)
+    try:
+        # Celery's own JSON brings back times, decimals and UUIDs, and pickle anything.
+        return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    except (TypeError, ValueError):
+        return repr(value)

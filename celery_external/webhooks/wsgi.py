@@ -7,6 +7,9 @@ from typing import Any
 
 from .exchange import RefusedError
 
+#: Of a length: nobody sends a longer one.
+_MAX_DIGITS = 18
+
 
 def read_body(environ: Mapping[str, Any], read: Callable[[int], bytes], limit: int) -> bytes:
     """The body as it was received, cut off after ``limit`` bytes.
@@ -17,7 +20,8 @@ def read_body(environ: Mapping[str, Any], read: Callable[[int], bytes], limit: i
         limit: Bytes; no more are read.
 
     Raises:
-        RefusedError: 400: it broke off. What is there may be well-formed and say something else.
+        RefusedError: 400: its length is no number, or it broke off: what is there may be
+            well-formed and say something else.
             411: the server cannot tell where it ends. Read as empty, it would say something.
     """
     length = _length_of(environ)
@@ -37,6 +41,9 @@ def _length_of(environ: Mapping[str, Any]) -> int | None:
     """Bytes that the caller has announced; None: in chunks, of which the server sees the last."""
     length = environ.get("CONTENT_LENGTH")
     if length:
+        # Read with a negative one, a stream would never end; int() would take odd ones, or raise.
+        if not (length.isascii() and length.isdigit()) or len(length) > _MAX_DIGITS:
+            raise RefusedError(400, "incomplete")
         return int(length)
     if not environ.get("HTTP_TRANSFER_ENCODING"):
         return 0

@@ -130,6 +130,10 @@ def test_flask_login_whose_database_is_away(
         ({**CHUNKED, "wsgi.input_terminated": True}, b"x" * 50, b"x" * 9),
         ({"CONTENT_LENGTH": "3"}, b"al", 400),
         ({"CONTENT_LENGTH": "50"}, b"x" * 8, 400),
+        *(
+            ({"CONTENT_LENGTH": odd}, b"all", 400)
+            for odd in ("-1", "-3", "+3", "1_0", "x", "3, 3", "\u0663", "0x3", "9" * 5000)
+        ),
         (CHUNKED, b"all", 411),
     ],
 )

@@ -15,7 +15,7 @@ from celery_external.dashboard import Access, Dashboard, Response
 from celery_external.dashboard.assets import load_assets
 from celery_external.dashboard.site import check_access
 from celery_external.schema import history, job
-from tests.callers import FORM
+from tests.callers import FORM, KEY
 from tests.dashboard.sheet import SAFE, Sheet, sheet_of
 from tests.dashboard.visitors import ADA, BOB, Visitors, job_url
 
@@ -94,6 +94,12 @@ def test_a_method_that_was_not_called_is_no_right() -> None:
     [
         ({"authorize": "ada"}, "authorize: must be a function"),
         ({"max_body": 0}, "max_body: must be a number of bytes"),
+        # A text's letters would be keys that anybody guesses.
+        ({"secret_keys": KEY}, "secret_keys: must be a list of texts"),
+        ({"secret_keys": ""}, "secret_keys: must be a list of texts"),
+        ({"secret_keys": [""]}, "secret_keys: each must be a text of at least 32"),
+        ({"secret_keys": [KEY, "short"]}, "secret_keys: each must be a text of at least 32"),
+        ({"secret_keys": [None]}, "secret_keys: each must be a text of at least 32"),
     ],
 )
 def test_what_a_dashboard_cannot_be_given(
@@ -126,7 +132,7 @@ def test_a_dashboard_that_nobody_decides_on_says_why(
 
 
 def test_keys_may_be_the_dashboards_own(make_visitors: Callable[..., Visitors]) -> None:
-    visitors = make_visitors(keys=None, secret_keys=["its own"])
+    visitors = make_visitors(keys=None, secret_keys=[KEY])
     job_id = visitors.rows.parked()
     assert visitors.decide(job_id, "Cancel").status == 303
 

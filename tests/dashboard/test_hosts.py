@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -14,10 +15,14 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from celery_external.contrib.fastapi import dashboard_router
+from celery_external.dashboard import Dashboard
 from tests.adapters.documents import files_of, write_site
 from tests.callers import KEY
 from tests.dashboard.sheet import SAFE, Sheet
+from tests.dashboard.visitors import ADA, Visitors
 from tests.processes import REPOSITORY, Process
 from tests.rows import Rows
 from tests.waiting import wait_for
@@ -173,6 +178,53 @@ def test_somebody_decides(host: Host) -> None:
 def test_django_refuses_who_is_no_staff(bases: dict[str, str], rows: Rows) -> None:
     with Host("django", bases["django"], rows).visitor("eve") as eve:
         assert eve.get("/dashboard/jobs").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("root_path", "path", "place"),
+    [
+        ("", "/dashboard/jobs", "/dashboard"),
+        # Behind a proxy that strips the prefix, and behind one that does not.
+        ("/api", "/dashboard/jobs", "/api/dashboard"),
+        ("/api", "/api/dashboard/jobs", "/api/dashboard"),
+        ("/api/", "/dashboard/jobs", "/api/dashboard"),
+        ("/a b", "/dashboard/jobs", "/a%20b/dashboard"),
+    ],
+)
+def test_fastapi_behind_a_proxy(visitors: Visitors, root_path: str, path: str, place: str) -> None:
+    job_id = visitors.rows.parked()
+    visitors.rows.settled()
+    dashboard = Dashboard(visitors.rows.app, authorize=lambda _: ADA)
+    web = FastAPI()
+    web.include_router(dashboard_router(dashboard), prefix="/dashboard")
+    response = get(web, f"{path}?state=PARKED", root_path)
+    sheet = Sheet(response.content)
+    assert (response.status_code, job_id in sheet.text) == (200, True)
+    assert "1 job" in sheet.text
+    below = [url for url in sheet.links if not url.startswith("#")]
+    assert below
+    assert [url for url in below if not url.startswith(f"{place}/")] == []
+
+
+def test_fastapi_mounted(visitors: Visitors) -> None:
+    inner, web = FastAPI(), FastAPI()
+    dashboard = Dashboard(visitors.rows.app, authorize=lambda _: ADA)
+    inner.include_router(dashboard_router(dashboard), prefix="/dashboard")
+    web.mount("/shop", inner)
+    for above in ("", "/api"):
+        links = Sheet(get(web, f"{above}/shop/dashboard/jobs", above).content).links
+        assert f"{above}/shop/dashboard/jobs" in links
+
+
+def get(web: FastAPI, url: str, root_path: str) -> httpx.Response:
+    """A page of an app, without a server."""
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(web, root_path=root_path)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop.example") as client:
+            return await client.get(url)
+
+    return asyncio.run(ask())
 
 
 def post(

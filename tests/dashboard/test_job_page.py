@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from celery import chain, chord, group
 from pydantic import BaseModel, Field
 
-from celery_external.dashboard.rendering import MAX_SHOWN
+from celery_external.dashboard.job_page import MAX_ATTEMPTS
+from celery_external.dashboard.rendering import MAX_SHOWN, fold
 from tests.dashboard.sheet import SAFE, sheet_of
 from tests.dashboard.visitors import BOB, Visitors, job_url
 
@@ -65,7 +69,11 @@ def test_each_state_says_what_is_waited_for(visitors: Visitors, state: str, word
 
 def test_a_job_that_nobody_knows(visitors: Visitors) -> None:
     for job_id in ("nobody's", "", "\x00", "x" * 300):
-        assert "is not kept any more" in visitors.see(job_url(job_id), status=404).text
+        text = visitors.see(job_url(job_id), BOB, status=404).text
+        assert "is not kept any more" in text
+        # Where the database is, is not for whoever may only look.
+        for word in (visitors.rows.app.conf.external_database_url, "sqlite", "namespace"):
+            assert word not in text.lower()
 
 
 def test_what_is_a_megabyte_long_is_folded_and_cut(visitors: Visitors) -> None:
@@ -96,6 +104,19 @@ def test_its_history_is_a_timeline_and_its_attempts_a_table(both: Visitors) -> N
     assert attempts.index("1 20") < attempts.index("2 ")
     assert "rerun" in attempts
     assert "pending" in attempts
+
+
+def test_of_many_attempts_the_newest_are_shown(visitors: Visitors) -> None:
+    job_id = visitors.rows.parked()
+    for _ in range(MAX_ATTEMPTS + 2):
+        # As one that was cancelled may run again at once.
+        visitors.external.cancel_job(job_id)
+        visitors.external.rerun_job(job_id)
+    text = visitors.job(job_id).text
+    attempts = text[text.index("Attempts") : text.index("History")]
+    assert "The first 3 attempts are not shown" in attempts
+    assert attempts.count("cancelled") == MAX_ATTEMPTS - 1
+    assert attempts.rstrip(" ").endswith(f"{MAX_ATTEMPTS + 3} pending")
 
 
 def test_what_comes_next_is_read_without_the_tasks_code(visitors: Visitors) -> None:
@@ -137,6 +158,26 @@ def test_a_message_that_cannot_be_read(visitors: Visitors) -> None:
     job_id = visitors.rows.parked()
     visitors.rows.write(job_id, body=b"\xff\xfe no JSON")
     assert "This process cannot read it" in visitors.job(job_id).text
+
+
+class Strange:
+    """What only pickle brings back."""
+
+    def __repr__(self) -> str:
+        return "<strange>"
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ({"at": datetime(2026, 1, 2, tzinfo=UTC)}, '"at": "2026-01-02 00:00:00+00:00"'),
+        ([Decimal("1.50"), UUID(int=7)], '"1.50", "00000000-0000-0000-0000-000000000007"'),
+        ({(1, 2): "odd"}, "{(1, 2): 'odd'}"),
+        ({"x": Strange()}, '"x": "<strange>"'),
+    ],
+)
+def test_a_result_that_is_no_json(result: Any, words: str) -> None:
+    assert words in " ".join(fold(result).shown.split())
 
 
 # --- What its forms do ----------------------------------------------------------------------------
@@ -199,6 +240,19 @@ def test_a_failed_job_can_only_run_again_and_a_succeeded_one_nothing(visitors: V
     sheet = visitors.job(succeeded)
     assert {one.name for one in sheet.forms} == {"Open a job"}
     assert "There is nothing to decide any more" in sheet.text
+
+
+@pytest.mark.parametrize("how", ["damaged", "not accepted"])
+def test_a_job_whose_message_cannot_be_read_is_not_run_again(visitors: Visitors, how: str) -> None:
+    job_id = visitors.rows.parked()
+    visitors.external.signal_failed(job_id, "no")
+    if how == "damaged":
+        visitors.rows.write(job_id, body=b"\xff\xfe no JSON")
+    else:
+        visitors.rows.app.conf.accept_content = ["yaml"]
+    sheet = sheet_of(visitors.decide(job_id, "Run again"), 409)
+    assert "It cannot be done: its message cannot be read here" in sheet.text
+    assert visitors.rows.get(job_id)["attempt"] == 1
 
 
 @pytest.mark.parametrize(
@@ -290,6 +344,28 @@ def test_a_page_of_an_earlier_attempt_decides_nothing(both: Visitors, action: st
     assert both.history(job_id)[-1][:2] == ("refused", "ada")
     if action != "Run again":  # which a pending job cannot
         assert ("external-reason", "why") in sheet.form(action).fields
+
+
+@pytest.mark.parametrize(
+    ("action", "button", "typed"),
+    [
+        ("Decline", "yes", {"external_reason": " "}),
+        ("Approve", "yes", {"result": "no JSON", "external_reason": "why"}),
+        ("Extend", "yes", {"amount": "soon", "external_reason": "why"}),
+        ("Cancel", "", {"external_reason": "why"}),
+    ],
+)
+def test_what_cannot_be_used_on_a_page_of_an_earlier_attempt(
+    visitors: Visitors, action: str, button: str, typed: dict[str, Any]
+) -> None:
+    job_id = visitors.rows.parked()
+    form = visitors.job(job_id).form(action)
+    visitors.external.rerun_job(job_id, by="somebody else")
+    # The answer's forms are the new attempt's: the next click must not be a surprise.
+    sheet = sheet_of(visitors.send(form, ("send", button), **typed), 409)
+    assert "The page showed attempt 1, but attempt 2 is on by now" in sheet.text
+    assert ("external-reason", typed["external_reason"]) in sheet.form(action).fields
+    assert visitors.rows.get(job_id)["kind"] is None
 
 
 def test_who_comes_second_is_told_who_was_first(both: Visitors) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
+from celery_external import DatabaseUnavailableError, External, OptionError
 from celery_external.dashboard.search import LIMITS, MORE
 from tests.dashboard.sheet import sheet_of
 from tests.dashboard.visitors import BOB, Visitors
@@ -101,6 +103,7 @@ def test_what_was_typed_is_shown_again(visitors: Visitors) -> None:
         ("attempt=%D9%A1", "must be a number from 1"),
         ("attempt=99999999999", "must be a number from 1"),
         ("created_since=soon", "must be a time as 2026-01-31T12:00"),
+        ("created_since=0001-01-01T00:00%2B05:00", "must be in the years 1 to 9999"),
         ("state=WAITING", "must be one of"),
         ("task=%00", "must not contain NUL"),
         ("order=up", "must be one of created, parked, completed"),
@@ -113,6 +116,13 @@ def test_a_filter_that_cannot_be_used_is_told(visitors: Visitors, query: str, pr
     sheet = visitors.see(f"/jobs?{query}", status=422)
     assert problem in sheet.text
     assert sheet.count("input", name="pick") == 0
+
+
+@pytest.mark.parametrize("deep", ["[", '{"a":'])
+def test_a_place_that_is_nested_without_an_end(visitors: Visitors, deep: str) -> None:
+    after = urlsafe_b64encode(deep.encode() * 100_000).decode()
+    with pytest.raises(OptionError, match="is no page's next"):
+        visitors.external.find_jobs(after=after)
 
 
 def test_fields_of_nobody_are_left_out(visitors: Visitors) -> None:
@@ -208,6 +218,29 @@ def test_to_send_a_selection_again_is_fine(both: Visitors) -> None:
     for words in ("Recorded.", "Recorded; the same had been recorded before."):
         answer = both.send(form, ("do", "cancel"), picks=[f"1:{job_id}"])
         assert f"{job_id} {words}" in sheet_of(answer).text
+
+
+def test_the_database_goes_away_amid_a_selection(
+    visitors: Visitors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [visitors.rows.parked() for _ in range(3)]
+    asked: list[str] = []
+
+    def cancel(_self: External, job_id: str, **said: Any) -> Any:
+        asked.append(job_id)
+        if len(asked) > 1:
+            raise DatabaseUnavailableError("the database", "it is away")
+        return signals_cancel(visitors.external, job_id, **said)
+
+    signals_cancel = External.cancel_job
+    monkeypatch.setattr(External, "cancel_job", cancel)
+    sheet = sheet_of(visitors.select("cancel", jobs))
+    assert "1 of 3 recorded" in sheet.text
+    assert f"{jobs[0]} Recorded." in sheet.text
+    for job_id in jobs[1:]:
+        assert f"{job_id} Refused. The jobs' database is away" in sheet.text
+    # Nobody waits for the database once more for each job that is left.
+    assert asked == jobs[:2]
 
 
 @pytest.mark.parametrize(

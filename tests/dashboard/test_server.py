@@ -5,8 +5,11 @@ from __future__ import annotations
 import getpass
 import re
 import threading
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from queue import Queue
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -14,7 +17,7 @@ import httpx
 import pytest
 
 from celery_external import OptionError
-from celery_external.dashboard.server import DashboardServer
+from celery_external.dashboard.server import DashboardServer, serve
 from tests.dashboard.sheet import Sheet
 from tests.dashboard.visitors import Visitors, job_url
 from tests.processes import Process
@@ -79,6 +82,17 @@ def test_a_cookie_of_nobodys(start: Start, cookie: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    "other", ['prefs={"a": "b, c"}', "odd[1]=é", "x", "=", 'quote="', "celery_external_1=y"]
+)
+def test_other_apps_cookies_do_not_hide_ours(start: Start, other: str) -> None:
+    server = start()
+    with browser(server, is_in=False) as client:
+        ours = client.get(server.url).headers["Set-Cookie"].partition(";")[0]
+        for given in (f"{other}; {ours}", f"{ours}; {other}", f"{ours};{other}"):
+            assert client.get("/jobs", headers={b"Cookie": given.encode()}).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("host", "status"),
     [
         ("127.0.0.1:{port}", 200),
@@ -124,6 +138,30 @@ def test_only_to_look(start: Start) -> None:
 def test_nobody_is_no_name(visitors: Visitors) -> None:
     with pytest.raises(OptionError, match="user: "):
         DashboardServer(visitors.rows.app, port=0, by="\n")
+
+
+def test_the_browser_is_not_handed_the_secret(
+    visitors: Visitors, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: Queue[str] = Queue()
+    pages: list[Path] = []
+
+    def look(_server: DashboardServer) -> None:
+        url = opened.get(timeout=10)
+        # It is among the arguments of a process.
+        assert url.startswith("file:///")
+        pages.append(Path(urlsplit(url).path))
+        secret = capsys.readouterr().out.split()[4]
+        assert secret not in url
+        assert f"url={secret}" in pages[0].read_text()
+        assert pages[0].stat().st_mode & 0o777 == 0o600
+        assert pages[0].parent.stat().st_mode & 0o777 == 0o700
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(webbrowser, "open", opened.put)
+    monkeypatch.setattr(DashboardServer, "serve_forever", look)
+    serve(visitors.rows.app, port=0, open_browser=True)
+    assert not pages[0].parent.exists()
 
 
 def test_a_process_that_serves(sqlite_url: str) -> None:
