@@ -51,6 +51,13 @@ def ask(*_args: Any, **_kwargs: Any) -> None:
     """A trigger that nobody runs."""
 
 
+def forget_shared_tasks(app: Celery) -> None:
+    """Have an app know its own tasks, and not what the modules of other tests share."""
+    own = (f"{app.main}.", "celery")
+    for name in [name for name in app.tasks if not name.startswith(own)]:
+        app.tasks.unregister(name)
+
+
 class Rows:
     """An app with one external task on a database of its own, and nobody who works for it."""
 

@@ -15,7 +15,7 @@ from celery import Celery
 
 from celery_external import External, ExternalTask, Finding, get_external, schema
 from celery_external.schema import VERSION_TABLE
-from tests.rows import NO_BROKER, Rows, ask
+from tests.rows import NO_BROKER, Rows, ask, forget_shared_tasks
 from tests.servers import Postgres
 
 MONTH = 30 * 86400.0
@@ -33,6 +33,7 @@ def make(sqlite_url: str) -> Iterator[Make]:
         app.conf.update({"external_database_url": sqlite_url, **conf})
         declare: Any = app.task(base=ExternalTask, name="ill.ask", shared=False, **(options or {}))
         declare(ask)
+        forget_shared_tasks(app)
         made.append(app)
         return get_external(app)
 

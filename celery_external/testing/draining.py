@@ -18,6 +18,7 @@ from celery.utils.imports import symbol_by_name
 from celery.worker.request import create_request_cls  # type: ignore[attr-defined]
 
 from celery_external.errors import ExternalError, OptionError, SettingsError
+from celery_external.logs import name_job
 from celery_external.unlock import TASK_NAME as CHORD_UNLOCK
 
 if TYPE_CHECKING:
@@ -178,7 +179,12 @@ class _Drain:
         try:
             request.execute_using_pool(_Here)
         except TaskRevokedError:
-            logger.info("Task %s[%s] is revoked", task.name, request.id)
+            logger.info(
+                "Task %s[%s] is revoked",
+                task.name,
+                request.id,
+                extra=name_job(request.id, task.name),
+            )
 
 
 def _task_of(message: Any) -> str:

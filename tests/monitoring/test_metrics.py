@@ -17,7 +17,7 @@ from celery_external import Failed, JobAlreadyCompletedError, OptionError, Stale
 from celery_external.contrib.prometheus import JobCollector, register
 from tests.monitoring.scraping import Page, serving_metrics
 from tests.processes import REPOSITORY
-from tests.rows import Rows
+from tests.rows import Rows, forget_shared_tasks
 
 TASK = "rows.ask"
 NO_DATABASE = "postgresql+psycopg://127.0.0.1:1/nothing"
@@ -39,8 +39,9 @@ def query(rows: Rows, statement: str) -> list[Any]:
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
-    """A registry of one test."""
+def registry(rows: Rows) -> CollectorRegistry:
+    """A registry of one test, for the rows' app."""
+    forget_shared_tasks(rows.app)
     return CollectorRegistry()
 
 
