@@ -366,7 +366,7 @@ VIEWS: dict[str, tuple[Run, set[str]]] = {
         lambda rows, tx: purging.delete(
             tx, rows.namespace, [f"job-{n}" for n in range(1, 500)], keep_history=False
         ),
-        {PKEY, "celery_external_history_job"},
+        {PKEY, "celery_external_job_root_id", "celery_external_history_job"},
     ),
 }
 

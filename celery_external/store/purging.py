@@ -112,8 +112,7 @@ _DELETE = Statement(
 def delete(tx: Transaction, namespace: str, ids: list[str], *, keep_history: bool) -> int:
     """Jobs that are locked go, and what is known of their references; returns how many."""
     gone = [row["id"] for row in tx.all(_DELETE, p_namespace=namespace, p_ids=ids)]
-    if gone and not keep_history:
+    if not keep_history:
         tx.all(_DELETE_HISTORY, p_namespace=namespace, p_ids=gone)
-    if gone:
-        tx.all(_DELETE_KEPT, p_namespace=namespace, p_ids=gone)
+    tx.all(_DELETE_KEPT, p_namespace=namespace, p_ids=gone)
     return len(gone)
