@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,17 @@ R = TypeVar("R")
 MAX_WARNING = 300
 
 logger = logging.getLogger("celery_external")
+
+
+#: For what is shown to people, and to programs.
+text_or_json = click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to write it.",
+)
 
 
 class Command(click.Command):
@@ -65,14 +75,6 @@ def pass_external(function: Callable[Concatenate[External, P], R]) -> Callable[P
         return function(get_external(app), *args, **kwargs)
 
     return call
-
-
-def login_name() -> str | None:
-    """Who is logged in, for the history; a container's user may have no name."""
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):
-        return None
 
 
 @contextmanager

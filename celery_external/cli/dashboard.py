@@ -7,8 +7,9 @@ import importlib
 import click
 
 from celery_external.extension import External
+from celery_external.login import login_name
 
-from .command import Command, login_name, pass_external
+from .command import Command, pass_external
 
 
 @click.command("dashboard", cls=Command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 import click
 
@@ -69,7 +68,7 @@ def decide_all(
             advance(len(part))
     write(tally.in_words(done))
     if tally.refused:
-        _end_with_failure()
+        click.get_current_context().exit(1)
 
 
 def one_by_one(
@@ -96,7 +95,3 @@ def _decide_one(decide: Callable[[Chosen], object], one: Chosen) -> Receipt:
 def _tell_how_far(tally: Tally, start: int, total: int, done: str) -> None:
     if start:
         tell(f"Of {number_of(total)} the first {start:,} were looked at: {tally.in_words(done)}")
-
-
-def _end_with_failure() -> NoReturn:
-    click.get_current_context().exit(1)

@@ -10,20 +10,13 @@ import click
 from celery_external.extension import External
 from celery_external.figures import Finding
 
-from .command import Command, pass_external
+from .command import Command, pass_external, text_or_json
 from .terminal import write
 from .texts import json_text, one_line
 
 
 @click.command("doctor", cls=Command)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to write it.",
-)
+@text_or_json
 @pass_external
 def doctor(external: External, /, *, format_: str) -> None:
     """Look at everything that is known to go wrong, and say what to do about it.

@@ -10,20 +10,13 @@ import click
 from celery_external.extension import External
 from celery_external.figures import Stats
 
-from .command import Command, pass_external
+from .command import Command, pass_external, text_or_json
 from .terminal import Table, write
 from .texts import json_text, moment_text, plain, span_text
 
 
 @click.command("stats", cls=Command)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to write it.",
-)
+@text_or_json
 @pass_external
 def stats(external: External, /, *, format_: str) -> None:
     """Say how many jobs are parked, by task and label, and which hang.

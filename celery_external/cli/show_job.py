@@ -11,7 +11,7 @@ from celery_external import states
 from celery_external.extension import External
 from celery_external.job import HistoryEntry, Job, Progress
 
-from .command import Command, pass_external
+from .command import Command, pass_external, text_or_json
 from .records import record_with_history
 from .terminal import write
 from .texts import json_text, moment_text, plain, shown_json, when_text
@@ -19,14 +19,7 @@ from .texts import json_text, moment_text, plain, shown_json, when_text
 
 @click.command("show", cls=Command)
 @click.argument("job_id", metavar="ID")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to write it.",
-)
+@text_or_json
 @pass_external
 def show_job(external: External, /, *, job_id: str, format_: str) -> None:
     """Show a job: what it waits for, since when, until when, and its history.

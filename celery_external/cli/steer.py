@@ -12,8 +12,9 @@ from celery_external import many, states
 from celery_external.extension import External
 from celery_external.installation import installation_of
 from celery_external.job import Failed, Receipt, Succeeded
+from celery_external.login import login_name
 
-from .command import Command, login_name, pass_external
+from .command import Command, pass_external
 from .deciding import SMALL_BATCH, decide_all, one_by_one
 from .selection import Chosen, choose, selection_options
 from .values import Json, Moment, Span

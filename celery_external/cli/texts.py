@@ -34,12 +34,12 @@ def moment_text(moment: datetime) -> str:
 def span_text(span: timedelta) -> str:
     """How long, in its two largest units: ``3d 4h``, ``12s``."""
     left = abs(int(span.total_seconds()))
-    parts: list[str] = []
+    parts: list[tuple[int, str]] = []
     for unit, seconds in _UNITS:
         number, left = divmod(left, seconds)
-        if number or (parts and len(parts) < 2):  # noqa: PLR2004 - the two largest
-            parts.append(f"{number}{unit}")
-    return " ".join(part for part in parts[:2] if not part.startswith("0")) or "0s"
+        if number or parts:
+            parts.append((number, unit))
+    return " ".join(f"{number}{unit}" for number, unit in parts[:2] if number) or "0s"
 
 
 def distance_text(moment: datetime) -> str:

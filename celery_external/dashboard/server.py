@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hmac
 import ipaddress
 import logging
@@ -21,6 +20,7 @@ from urllib.parse import quote
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from celery_external.installation import installation_of
+from celery_external.login import login_name
 
 from .access import Access
 from .exchange import Response, respond_page
@@ -73,7 +73,7 @@ class DashboardServer(ThreadingMixIn, WSGIServer):
         read_only: bool = False,
         by: str | None = None,
     ) -> None:
-        self._access = Access(by or getpass.getuser(), may_decide=not read_only)
+        self._access = Access(by or login_name() or "", may_decide=not read_only)
         # Its forms are for nobody else: a key of this process does as well.
         keys = installation_of(app).settings.secret_keys or (secrets.token_urlsafe(),)
         dashboard = Dashboard(
