@@ -6,11 +6,10 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import limits, schema
+from . import limits, schema, states
 from .errors import DatabaseUnavailableError
 from .figures import Finding, Level
 from .keepers import is_from, keeper_of
-from .message import MAX_SENDS
 from .naming import is_external
 from .store import ailing, purging
 
@@ -122,12 +121,12 @@ def _look_at_messages(installation: Installation, tx: Transaction) -> Iterator[F
         "resumes pass a long queue",
         well="Celery takes the outcomes",
     )
-    rows = ailing.find_stuck(tx, namespace, MAX_SENDS, MOST)
+    rows = ailing.find_stuck(tx, namespace, MOST)
     yield _of_jobs(
         "stuck",
         "error",
         rows,
-        f"{_number(rows)} had their message sent again more than {MAX_SENDS} times, and no "
+        f"{_number(rows)} had their message sent again more than {states.MAX_SENDS} times, and no "
         f"worker took it. {_queues(rows)}",
         "See that a worker takes these queues and knows the tasks. An outcome is sent again, a "
         "job that is PENDING is not: cancel it and start it anew",

@@ -14,7 +14,6 @@ from .checks import check_labels, check_meta, check_text
 from .errors import OptionError
 from .figures import Count
 from .job import Page
-from .message import MAX_SENDS
 from .store import counts, read
 from .store.filters import EQUAL, TIMES
 from .view import job_from
@@ -88,7 +87,7 @@ def _check_filter(name: str, value: Any) -> tuple[str, Any]:
     if name == "settled":
         return ("settled" if value else "owed"), True
     if name in _FLAGS:
-        return (name if value else f"not_{name}"), MAX_SENDS
+        return (name if value else f"not_{name}"), True
     return name, checked
 
 

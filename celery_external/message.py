@@ -47,9 +47,6 @@ _NOT_RESENT = frozenset(
      ATTEMPT_HEADER, CONTENT_TYPE_KEY, SENT_HEADERS_KEY}
 )  # fmt: skip
 
-#: A job that no worker takes is sent again so often; an owed one is called stuck after as many.
-MAX_SENDS = 3
-
 #: One retry at once: a pooled connection may have gone stale. After that the sweep sends.
 _SEND_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 

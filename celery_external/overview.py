@@ -12,7 +12,6 @@ from . import states
 from .checks import as_seconds
 from .errors import OptionError
 from .figures import Count, Stats, TaskStats, Timeline
-from .message import MAX_SENDS
 from .store import counts, stats
 
 if TYPE_CHECKING:
@@ -50,7 +49,9 @@ def read_stats(installation: Installation) -> Stats:
             ),
             key=lambda one: (-one.parked.number, one.task),
         )
-        open_states = {state: count(state=state) for state in _OPEN_STATES}
+        open_states = {
+            state: count(state=state) for state in states.IN_ORDER if state in states.OPEN_STATES
+        }
         if not open_states[states.PARKED].exact and len(tasks) < stats.MAX_TASKS:
             # Of each task by itself more is known.
             open_states[states.PARKED] = Count(
@@ -63,14 +64,10 @@ def read_stats(installation: Installation) -> Stats:
             tasks=tuple(tasks),
             labels=_count_labels(tx, namespace, tasks),
             states=open_states,
-            overdue=count(overdue=MAX_SENDS),
-            owed=count(owed=MAX_SENDS),
-            stuck=count(stuck=MAX_SENDS),
+            overdue=count(overdue=True),
+            owed=count(owed=True),
+            stuck=count(stuck=True),
         )
-
-
-#: In the order of a job's life.
-_OPEN_STATES = (states.PENDING, states.STARTED, states.PARKED, states.RETRY)
 
 
 def _count_labels(

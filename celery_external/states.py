@@ -17,6 +17,12 @@ OPEN_STATES: Final = frozenset({PENDING, STARTED, PARKED, RETRY})
 #: An outcome is recorded; whether Celery has been told is ``Job.settled``.
 TERMINAL_STATES: Final = frozenset({SUCCESS, FAILURE, REVOKED})
 ALL_STATES: Final = OPEN_STATES | TERMINAL_STATES
+#: All of them in the order of a job's life.
+IN_ORDER: Final[tuple[str, ...]] = (PENDING, STARTED, PARKED, RETRY, SUCCESS, FAILURE, REVOKED)
+#: In which its message is for a worker to take: the trigger is to run, or the outcome is owed.
+TAKES_MESSAGE: Final = ALL_STATES - {STARTED, PARKED}
+#: A job that no worker takes is sent again so often; an owed one is called stuck after as many.
+MAX_SENDS: Final = 3
 
 # Kinds of outcome.
 SUCCEEDED: Final = "succeeded"

@@ -145,7 +145,7 @@ def _announce(installation: Installation, ended: list[Row], repeated: list[Row])
         )
         signals.send_completed(installation.app, row)
     for row in repeated:
-        if row["sends"] > message.MAX_SENDS:
+        if row["sends"] > states.MAX_SENDS:
             logger.error(
                 "Job %s[%s] is stuck: no worker takes it",
                 row["task"],
@@ -155,7 +155,7 @@ def _announce(installation: Installation, ended: list[Row], repeated: list[Row])
 
 
 def _is_given_up(row: Row) -> bool:
-    return row["kind"] is None and row["sends"] > message.MAX_SENDS
+    return row["kind"] is None and row["sends"] > states.MAX_SENDS
 
 
 def _end_of(row: Row) -> tuple[str, str] | None:
@@ -178,7 +178,7 @@ def _wait(installation: Installation, row: Row) -> float | None:
     settings = installation.settings
     if row["kind"] is not None:
         return wait_before_repeat(settings.resume_grace, row["sends"] + 1)
-    if row["sends"] >= message.MAX_SENDS:
+    if row["sends"] >= states.MAX_SENDS:
         return None
     return wait_before_repeat(settings.pending_grace, row["sends"] + 1)
 

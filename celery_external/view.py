@@ -13,7 +13,7 @@ from kombu.utils import json
 from . import states
 from .job import HistoryEntry, Job, Progress
 from .logs import name_job
-from .message import MAX_SENDS, load_body
+from .message import load_body
 from .payload import load
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def job_from(app: Celery, row: Row, history: Sequence[Row] = ()) -> Job:
     return Job(
         **{name: row[name] for name in same},
         settled=is_settled,
-        stuck=row["sends"] > MAX_SENDS and not is_settled,
+        stuck=row["sends"] > states.MAX_SENDS and not is_settled,
         labels=tuple(row["labels"]),
         args=args,
         kwargs=kwargs,

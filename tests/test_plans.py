@@ -346,7 +346,7 @@ VIEWS: dict[str, tuple[Run, set[str]]] = {
         {UNSETTLED, PKEY},
     ),
     "what is stuck": (
-        lambda rows, tx: ailing.find_stuck(tx, rows.namespace, 3, 1000),
+        lambda rows, tx: ailing.find_stuck(tx, rows.namespace, 1000),
         {UNSETTLED, PKEY},
     ),
     "what no worker takes": (

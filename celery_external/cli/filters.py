@@ -39,8 +39,7 @@ def _time(name: str) -> dict[str, Any]:
     return {"type": Moment(is_relative=True), "help": f"{_TIMES[column]} {when}."}
 
 
-#: In the order in which a job has them.
-STATES = "PENDING, STARTED, PARKED, RETRY, SUCCESS, FAILURE or REVOKED"
+STATES = f"{', '.join(states.IN_ORDER[:-1])} or {states.IN_ORDER[-1]}"
 
 #: The filters, as ``find_jobs`` names them, and what is said of their options.
 FILTERS: Mapping[str, Mapping[str, Any]] = {

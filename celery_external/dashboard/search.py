@@ -39,7 +39,7 @@ _KINDS: Final = (
     states.CONTINUED,
 )  # fmt: skip
 #: As people look for them.
-_STATES: Final = ("PARKED", "PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")
+_STATES: Final = (states.PARKED, *(one for one in states.IN_ORDER if one != states.PARKED))
 #: The orders, for people.
 ORDERS: Final[Mapping[str, str]] = {
     "-created": "Newest first",

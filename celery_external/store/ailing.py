@@ -40,9 +40,9 @@ def find_owed(tx: Transaction, namespace: str, seconds: float, limit: int) -> li
     return tx.all(_OWED, **params(namespace=namespace, ago=-seconds, limit=limit))
 
 
-def find_stuck(tx: Transaction, namespace: str, max_sends: int, limit: int) -> list[Row]:
-    """Jobs whose message was sent that often and more."""
-    return tx.all(_STUCK, **params(namespace=namespace, max_sends=max_sends, limit=limit))
+def find_stuck(tx: Transaction, namespace: str, limit: int) -> list[Row]:
+    """Jobs whose message was sent as often as is reasonable, and no worker took it."""
+    return tx.all(_STUCK, **params(namespace=namespace, limit=limit))
 
 
 def find_untaken(tx: Transaction, namespace: str, seconds: float, limit: int) -> list[Row]:

@@ -31,7 +31,7 @@ TIMES = {
     for side in ("before", "since")
 }
 
-_is_sent_often = c.sends > p("max_sends", sa.Integer())
+_is_sent_often = c.sends > states.MAX_SENDS
 _FLAGS: Mapping[str, sa.ColumnElement[bool]] = {
     "owed": owed,
     # A deadline, too, is never earlier than `wake_at`.
@@ -65,16 +65,11 @@ def _condition(name: str) -> sa.ColumnElement[bool]:
 
 def values_of(filters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of the conditions."""
-    values = {f"p_{name}": value for name, value in filters.items() if name not in _CONDITIONS}
-    for name in ("stuck", "not_stuck"):
-        if name in filters:
-            values["p_max_sends"] = filters[name]
-    return values
+    return {f"p_{name}": value for name, value in filters.items() if name not in _CONDITIONS}
 
 
 # --- The same, told from the index of what is open or owed ----------------------------------------
 
-_TAKES_MESSAGE = states.ALL_STATES - {states.STARTED, states.PARKED}
 #: What its columns tell.
 _TOLD = frozenset({"state", "task", "parked_before", "parked_since", "owed", "stuck"})
 
@@ -107,7 +102,7 @@ def is_in(names: Iterable[str]) -> sa.ColumnElement[bool]:
 
 _INDEXED: Mapping[str, sa.ColumnElement[bool]] = {
     "owed": is_in(states.TERMINAL_STATES),
-    "stuck": sa.and_(is_in(_TAKES_MESSAGE), _is_sent_often),
+    "stuck": sa.and_(is_in(states.TAKES_MESSAGE), _is_sent_often),
     "untaken": is_in({states.PENDING, states.RETRY}),
 }
 

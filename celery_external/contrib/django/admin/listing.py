@@ -15,18 +15,12 @@ from django.utils.functional import cached_property
 from celery_external import states
 from celery_external.contrib.django.columns import Unsettled
 from celery_external.contrib.django.jobs import installation
-from celery_external.message import MAX_SENDS
 from celery_external.naming import can_be_id, is_external
 
 #: Jobs that can be leafed through; older ones are found by filters and by the search.
 MAX_LISTED = 10_000
 #: The newest jobs, whose tasks the filter offers.
 MAX_SAMPLE = 1000
-
-_IN_ORDER = (
-    states.PENDING, states.STARTED, states.PARKED, states.RETRY,
-    states.SUCCESS, states.FAILURE, states.REVOKED,
-)  # fmt: skip
 
 
 class BoundedPaginator(Paginator):  # type: ignore[misc]  # Django has no types
@@ -70,7 +64,7 @@ class StateFilter(admin.SimpleListFilter):  # type: ignore[misc]
 
     def lookups(self, _request: Any, _model_admin: Any) -> list[tuple[str, str]]:
         """All states, in the order of a job's life."""
-        return [(state, state) for state in _IN_ORDER]
+        return [(state, state) for state in states.IN_ORDER]
 
     def queryset(self, _request: Any, queryset: QuerySet) -> QuerySet:
         """The jobs in that state."""
@@ -107,14 +101,13 @@ class TaskFilter(admin.SimpleListFilter):  # type: ignore[misc]
         return queryset.filter(task=task) if can_be_id(task) else queryset.none()
 
 
-_TAKES_MESSAGE = states.ALL_STATES - {states.STARTED, states.PARKED}
 _PROGRESS: dict[str, tuple[str, Q]] = {
     "open": ("Open", Q(Unsettled(), kind__isnull=True)),
     "overdue": ("Overdue", Q(wake_at__lte=Now())),
     "owed": ("Owed to Celery", Q(Unsettled(), state__in=sorted(states.TERMINAL_STATES))),
     "stuck": (
         "Stuck",
-        Q(Unsettled(), sends__gt=MAX_SENDS, state__in=sorted(_TAKES_MESSAGE)),
+        Q(Unsettled(), sends__gt=states.MAX_SENDS, state__in=sorted(states.TAKES_MESSAGE)),
     ),
     "settled": ("Settled", Q(kind__isnull=False, wake_at__isnull=True)),
 }
