@@ -192,12 +192,13 @@ def _sweep_batch(installation: Installation) -> bool:
             for waiting in due
             if waiting["job_id"] is not None and waiting["kind"] != kept.ENDED
         }
-        over = [waiting for waiting in due if _is_over(waiting, jobs)]
-        for waiting in over:
-            kept.drop(tx, namespace, waiting["id"])
-        claimed = [
-            _put_off(installation, tx, waiting) for waiting in due if not _is_over(waiting, jobs)
-        ]
+        over, claimed = [], []
+        for waiting in due:
+            if _is_over(waiting, jobs):
+                kept.drop(tx, namespace, waiting["id"])
+                over.append(waiting)
+            else:
+                claimed.append(_put_off(installation, tx, waiting))
     for waiting in over:
         _log_end(waiting)
     can_send = True
