@@ -10,7 +10,7 @@ from . import limits, schema, states
 from .errors import DatabaseUnavailableError
 from .figures import Finding, Level
 from .keepers import is_from, keeper_of
-from .naming import is_external
+from .naming import external_tasks
 from .store import ailing, purging
 
 if TYPE_CHECKING:
@@ -190,16 +190,16 @@ def _look_at_broker(installation: Installation) -> Iterator[Finding]:
 def _look_at_results(installation: Installation) -> Iterator[Finding]:
     app = installation.app
     backend: Any = app.backend
-    tasks: list[Any] = [task for task in app.tasks.values() if is_external(task)]
+    tasks = external_tasks(app)
     lifetime = limits.lifetime_of(backend)
-    late = sorted(t.name for t in tasks if limits.may_outlast(t.timeout, lifetime))
+    late = sorted(n for n, t in tasks.items() if limits.may_outlast(t.timeout, lifetime))
     kept = f"the {lifetime:.0f} s (result_expires) for which results are kept"
     if tasks and is_from(backend, "celery.backends.rpc"):
         yield Finding(
             "results",
             "warning",
             "The rpc:// result backend answers the process that made the call: a result of "
-            f"{_some(sorted(task.name for task in tasks))} is lost when that has ended before it",
+            f"{_some(sorted(tasks))} is lost when that has ended before it",
             "Use another result backend for long waits",
         )
     elif not lifetime or not late:

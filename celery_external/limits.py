@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import message
 from .checks import as_seconds
 from .keepers import is_from, keeper_of, seconds_of
-from .naming import is_external
+from .naming import external_tasks
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -23,7 +23,7 @@ _warned: set[str] = set()
 
 def warn_of_backend(app: Celery) -> None:
     """At a worker's start: where a job that waits for long may find nobody to answer."""
-    tasks = ", ".join(sorted(name for name, task in app.tasks.items() if is_external(task)))
+    tasks = ", ".join(sorted(external_tasks(app)))
     backend: Any = app.backend
     if not tasks or keeper_of(backend) is not None:
         return

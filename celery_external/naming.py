@@ -13,6 +13,8 @@ from .job import Job
 from .store import read
 
 if TYPE_CHECKING:
+    from celery import Celery
+
     from .installation import Installation
     from .store.database import Row
     from .store.place import Place
@@ -65,6 +67,11 @@ def id_of(job: JobLike) -> str:
 def is_external(task: Any) -> bool:
     """Whether a task is one of ours (this module stands below the class)."""
     return hasattr(task, "send_replacement")
+
+
+def external_tasks(app: Celery) -> dict[str, Any]:
+    """The external tasks that an app knows, by their names."""
+    return {name: task for name, task in list(app.tasks.items()) if is_external(task)}
 
 
 def check_note(name: str, value: str | None) -> str | None:

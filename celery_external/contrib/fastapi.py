@@ -49,13 +49,25 @@ def router(receiver: Receiver, *, user: Callable[..., Any] | None = None) -> API
         request: Request,
         by: Any = Depends(_nobody if user is None else user),  # noqa: B008 - FastAPI's way
     ) -> FastAPIResponse:
-        return await _answer(receiver, receiver.receive, token, request, by)
+        return await _answer(
+            request,
+            receiver.max_body,
+            lambda body: receiver.receive(token, _request(request, body, by)),
+        )
 
     @made.post("/providers/{name}", include_in_schema=False)
     async def provider(name: str, request: Request) -> FastAPIResponse:
-        return await _answer(receiver, receiver.receive_from, name, request)
+        return await _answer(
+            request,
+            receiver.max_body,
+            lambda body: receiver.receive_from(name, _request(request, body)),
+        )
 
     return made
+
+
+def _request(request: Request, body: bytes, by: str | None = None) -> webhooks.Request:
+    return webhooks.Request(request.method, request.headers, body, by)
 
 
 def dashboard_router(dashboard: Dashboard) -> APIRouter:
@@ -83,12 +95,7 @@ def dashboard_router(dashboard: Dashboard) -> APIRouter:
 async def _show(
     dashboard: Dashboard, path: str, request: Request, access: Access | None
 ) -> FastAPIResponse:
-    is_sent = request.method == "POST"
-    try:
-        body = await _read_body(request, dashboard.max_body + 1) if is_sent else b""
-    except RefusedError as exc:
-        response = exc.answer.as_json()
-    else:
+    def go(body: bytes) -> webhooks.Response:
         given = dashboards.Request(
             request.method,
             request.headers,
@@ -98,8 +105,9 @@ async def _show(
             root=_root_of(request.scope, path),
             host=request.headers.get("host", ""),
         )
-        response = await run_in_threadpool(dashboard.respond, given, access)
-    return FastAPIResponse(response.body, response.status, dict(response.headers))
+        return dashboard.respond(given, access)
+
+    return await _answer(request, dashboard.max_body, go)
 
 
 def _root_of(scope: MutableMapping[str, Any], path: str) -> str:
@@ -111,19 +119,15 @@ def _root_of(scope: MutableMapping[str, Any], path: str) -> str:
 
 
 async def _answer(
-    receiver: Receiver,
-    receive: Callable[[str, webhooks.Request], webhooks.Response],
-    key: str,
-    request: Request,
-    by: str | None = None,
+    request: Request, max_body: int, go: Callable[[bytes], webhooks.Response]
 ) -> FastAPIResponse:
+    """What ``go`` makes of the body, in a thread of FastAPI's."""
     try:
-        body = await _read_body(request, receiver.max_body + 1)
+        body = await _read_body(request, max_body + 1) if request.method == "POST" else b""
     except RefusedError as exc:
         response = exc.answer.as_json()
     else:
-        given = webhooks.Request(request.method, request.headers, body, by)
-        response = await run_in_threadpool(receive, key, given)
+        response = await run_in_threadpool(go, body)
     return FastAPIResponse(response.body, response.status, dict(response.headers))
 
 

@@ -15,9 +15,10 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from celery_external import ExternalTask, Job, Stats, get_external, signals
+from celery_external import Job, Stats, get_external, signals
 from celery_external.errors import OptionError
 from celery_external.installation import installation_of
+from celery_external.naming import external_tasks
 
 __all__ = ["JobCollector", "register"]
 
@@ -129,8 +130,7 @@ class JobCollector(Collector):
 
     def _find_tasks(self) -> set[str]:
         """The tasks that are 0 where nothing is parked; without a sample an alert cannot end."""
-        tasks = list(self._external.app.tasks.values())
-        return {task.name for task in tasks if isinstance(task, ExternalTask)}
+        return set(external_tasks(self._external.app))
 
 
 class _Gauges:

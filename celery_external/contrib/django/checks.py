@@ -8,8 +8,9 @@ from django.apps import apps
 from django.core import checks
 
 from celery_external.errors import OptionError, SettingsError
+from celery_external.installation import installation_of
 
-from .jobs import alias_of_jobs, installation, is_app_known
+from .jobs import alias_of_jobs, is_app_known
 
 _NO_APP = (
     "Make the project's app as Celery's \"First steps with Django\" has it, and import it in the "
@@ -35,7 +36,7 @@ def _find_problem() -> checks.CheckMessage | None:
     if not is_app_known():
         return _warning("W002", "no Celery app is there as Django starts", _NO_APP)
     try:
-        of = installation()
+        of = installation_of()
         is_reached = alias_of_jobs(of) is not None
     except SettingsError as exc:
         return checks.Error(str(exc), id="celery_external.E001")

@@ -9,7 +9,6 @@ from typing import Any
 from celery import current_app
 from django.db import connections
 
-from celery_external import External
 from celery_external.errors import OptionError, SettingsError
 from celery_external.installation import Installation, installation_of
 from celery_external.store.url import Address, address_of
@@ -23,21 +22,6 @@ def is_app_known() -> bool:
     """Whether the project has made an app of its own so far."""
     # Celery makes one up, by this name, where there is none.
     return current_app.main != "default"
-
-
-def installation() -> Installation:
-    """Celery-external on the project's app, which Celery's own fix-up for Django makes the default.
-
-    Raises:
-        SettingsError: An ``external_*`` setting cannot be used.
-        OptionError: Nobody can tell which app is meant: ``app.set_default()`` says it.
-    """
-    return installation_of()
-
-
-def external() -> External:
-    """The same, for calls."""
-    return External(installation().app)
 
 
 def alias_of_jobs(of: Installation) -> str | None:
@@ -55,7 +39,8 @@ def find_alias() -> str | None:
     The system check says why.
     """
     try:
-        return alias_of_jobs(installation())
+        # Celery's own fix-up for Django makes the project's app the default one.
+        return alias_of_jobs(installation_of())
     except (OptionError, SettingsError) as exc:
         logger.warning("Django shows no jobs: %s", exc)
         return None

@@ -6,8 +6,10 @@ from typing import Any, ClassVar, NoReturn
 
 from django.db import NotSupportedError, models
 
+from celery_external.installation import installation_of
+
 from .columns import Labels, Moment
-from .jobs import alias_of_jobs, installation
+from .jobs import alias_of_jobs
 
 
 def _refuse() -> NoReturn:
@@ -63,7 +65,7 @@ class JobManager(models.Manager.from_queryset(JobQuerySet)):  # type: ignore[mis
 
     def get_queryset(self) -> JobQuerySet:
         """None of them, where Django does not reach the jobs' database."""
-        of = installation()
+        of = installation_of()
         alias = alias_of_jobs(of)
         found: JobQuerySet = super().get_queryset().using(alias).filter(namespace=of.namespace)
         return found if alias is not None else _none(found)
