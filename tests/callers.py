@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from celery_external import ExternalTask, tokens
+from celery_external import tokens
 from celery_external.tokens import Action, Claims
 from celery_external.webhooks import Receiver, Request, Response
-from tests.rows import Rows, ask
+from tests.rows import Rows
 
 #: Sign tokens: the first does, any verifies.
 KEY, OLD_KEY, STRANGE_KEY = ("key" * 12, "old" * 12, "strange" * 6)
@@ -44,12 +44,7 @@ class Callers:
 
     def declare(self, name: str = "rows.ask", **options: Any) -> Any:
         """Have the app know another task; of the rows' own name: in its place."""
-        self.rows.app.tasks.pop(name, None)
-        make: Any = self.rows.app.task(base=ExternalTask, name=name, shared=False, **options)
-        task = make(ask)
-        if name == "rows.ask":
-            self.rows.task = task
-        return task
+        return self.rows.declare(name, **options)
 
     def token(self, job_id: str, action: Action = "succeed", **claims: Any) -> str:
         """A token for the job's first attempt, unless the claims say otherwise."""

@@ -13,33 +13,51 @@ TAGS = {
     "html", "head", "meta", "title", "style", "body", "main", "h1", "p", "dl", "dt", "dd", "form",
     "input", "label", "textarea", "select", "option", "button",
 }  # fmt: skip
-VOID = {"meta", "input"}
+VOID = {"meta", "input", "link", "br"}
 
 
-class Page(HTMLParser):
-    """What stands in a page."""
+class Markup(HTMLParser):
+    """HTML whose elements are closed, each where it was opened."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        #: What the form sends as it is shown: by name, without the buttons.
-        self.fields: dict[str, str] = {}
-        #: The buttons: what each sends, and its words.
-        self.buttons: dict[tuple[str, str], str] = {}
         self._open: list[tuple[str, dict[str, str | None]]] = []
-        self._select = ""
         self.feed(body.decode())
         self.close()
         assert self._open == [], "a tag is not closed"
 
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
+    def begin(self, tag: str, given: dict[str, str | None]) -> None:
         """Take note of an element."""
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        """Enter it."""
         given = dict(attrs)
         assert len(given) == len(attrs), "an attribute is there twice"
         self.tags.append((tag, given))
         if tag not in VOID:
             self._open.append((tag, given))
+        self.begin(tag, given)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leave it."""
+        assert self._open.pop()[0] == tag
+
+
+class Page(Markup):
+    """What stands in a page."""
+
+    def __init__(self, body: bytes) -> None:
+        self.text = ""
+        #: What the form sends as it is shown: by name, without the buttons.
+        self.fields: dict[str, str] = {}
+        #: The buttons: what each sends, and its words.
+        self.buttons: dict[tuple[str, str], str] = {}
+        self._select = ""
+        super().__init__(body)
+
+    def begin(self, tag: str, given: dict[str, str | None]) -> None:
+        """Take note of a form's input."""
         name = given.get("name") or ""
         if tag == "input" and (given.get("type") != "checkbox" or "checked" in given):
             self.fields[name] = given.get("value", "on") or ""
@@ -49,10 +67,6 @@ class Page(HTMLParser):
             self._select = name
         elif tag == "option" and (self._select not in self.fields or "selected" in given):
             self.fields[self._select] = given.get("value") or ""
-
-    def handle_endtag(self, tag: str) -> None:
-        """Leave it."""
-        assert self._open.pop()[0] == tag
 
     def handle_data(self, data: str) -> None:
         """Take note of words."""

@@ -23,18 +23,6 @@ from tests.servers import Postgres
 OURS = {*schema.metadata.tables, schema.VERSION_TABLE}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without tables, of each kind in turn."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'empty.sqlite3'}"
-        return
-    server: Postgres = request.getfixturevalue("postgres")
-    url = server.create_database()
-    yield url
-    server.drop_database(url)
-
-
 @pytest.fixture
 def empty_postgres_url(postgres: Postgres) -> Iterator[str]:
     """A PostgreSQL database without tables."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
@@ -22,18 +19,6 @@ NO_DATABASE = "postgresql+psycopg://user:s3cr3t@127.0.0.1:1/db"
 def celery(database_url: str, *arguments: str, **env: str) -> Said:
     """Run ``celery -A tests.apps.core external …``."""
     return Shell(database_url).run(*arguments, **env)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without tables, of each kind in turn."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'empty.sqlite3'}"
-        return
-    server: Postgres = request.getfixturevalue("postgres")
-    url = server.create_database()
-    yield url
-    server.drop_database(url)
 
 
 # --- upgrade --------------------------------------------------------------------------------------

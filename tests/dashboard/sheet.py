@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
-from typing import Any
 
 from celery_external.webhooks import Response
+from tests.markup import Markup
 
-VOID = {"meta", "input", "link", "br"}
 #: What a page of ours is made of.
 TAGS = {
     "html", "head", "meta", "title", "link", "script", "body", "a", "header", "nav", "main",
@@ -42,19 +40,14 @@ class Form:
     buttons: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-class Sheet(HTMLParser):
+class Sheet(Markup):
     """What stands in a page, which is whole, and runs nothing that is not ours."""
 
     def __init__(self, body: bytes) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.forms: list[Form] = []
         self.words: list[str] = []
-        self._open: list[tuple[str, dict[str, str | None]]] = []
         self._select: tuple[str, bool] = ("", False)
-        self.feed(body.decode())
-        self.close()
-        assert self._open == [], "a tag is not closed"
+        super().__init__(body)
         self._check_harmless()
         ids = [given["id"] for _, given in self.tags if "id" in given]
         assert sorted(set(ids), key=str) == sorted(ids, key=str), "an id is there twice"
@@ -85,13 +78,8 @@ class Sheet(HTMLParser):
         wanted = {k.replace("_", "-"): v for k, v in attributes.items()}.items()
         return sum(name == tag and wanted <= given.items() for name, given in self.tags)
 
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        """Take note of an element."""
-        given = dict(attrs)
-        assert len(given) == len(attrs), "an attribute is there twice"
-        self.tags.append((tag, given))
-        if tag not in VOID:
-            self._open.append((tag, given))
+    def begin(self, tag: str, given: dict[str, str | None]) -> None:
+        """Take note of a form, and of what is in it."""
         name, value = given.get("name") or "", given.get("value") or ""
         if tag == "button" and "disabled" not in given:
             self.forms[-1].buttons[name, value] = ""
@@ -113,10 +101,6 @@ class Sheet(HTMLParser):
                 fields.pop()
             fields.append((self._select[0], value))
             self._select = (self._select[0], True)
-
-    def handle_endtag(self, tag: str) -> None:
-        """Leave it."""
-        assert self._open.pop()[0] == tag
 
     def handle_data(self, data: str) -> None:
         """Take note of words."""

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from celery_external import ExternalTask
 from celery_external.dashboard import Access, Dashboard, Request, Response
 from tests.callers import FORM, KEY, OLD_KEY
 from tests.dashboard.sheet import Form, Sheet, sheet_of
-from tests.rows import Rows, ask
+from tests.rows import Rows
 
 ADA = Access("ada", may_decide=True)
 #: Somebody who may only look.
@@ -30,12 +29,7 @@ class Visitors:
 
     def declare(self, name: str = "rows.ask", **options: Any) -> Any:
         """Have the app know another task; of the rows' own name: in its place."""
-        self.rows.app.tasks.pop(name, None)
-        make: Any = self.rows.app.task(base=ExternalTask, name=name, shared=False, **options)
-        task = make(ask)
-        if name == "rows.ask":
-            self.rows.task = task
-        return task
+        return self.rows.declare(name, **options)
 
     def ask(self, url: str, access: Access | None = ADA, **how: Any) -> Response:
         """Any request; the URL is below the dashboard."""
