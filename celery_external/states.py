@@ -21,6 +21,8 @@ ALL_STATES: Final = OPEN_STATES | TERMINAL_STATES
 IN_ORDER: Final[tuple[str, ...]] = (PENDING, STARTED, PARKED, RETRY, SUCCESS, FAILURE, REVOKED)
 #: In which its message is for a worker to take: the trigger is to run, or the outcome is owed.
 TAKES_MESSAGE: Final = ALL_STATES - {STARTED, PARKED}
+#: From which the trigger can be run again.
+RERUN_STATES: Final = frozenset({PARKED, FAILURE, REVOKED})
 #: A job that no worker takes is sent again so often; an owed one is called stuck after as many.
 MAX_SENDS: Final = 3
 

@@ -132,7 +132,7 @@ def rerun(
     row = require_row(installation, place, known_id(installation, job))
     refuse_stale(installation, place, row, {"kind": "rerun"}, attempt=attempt, by=by)
     seen = job_from(app, row)
-    if row["state"] not in {states.PARKED, states.FAILURE, states.REVOKED}:
+    if row["state"] not in states.RERUN_STATES:
         raise RerunRefusedError(seen, f"it is {row['state']}, not PARKED, FAILURE or REVOKED")
     if row["state"] != states.PARKED and _is_in_chord(installation, row):
         raise RerunRefusedError(seen, "it is a member of a chord, and the chord has failed")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from itsdangerous import BadData, Signer, TimestampSigner, URLSafeSerializer
 
@@ -23,6 +23,7 @@ DEFAULT_LIFETIME = 30 * 86400.0
 #: No token of ours is longer, and nobody else's is worth a signature's time.
 MAX_LENGTH = 2048
 _SALT = b"celery-external.token"
+_OPTIONS: Any = {"key_derivation": "hmac", "digest_method": sha256}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def sign(keys: Sequence[str], claims: Claims) -> str:
             'python -c "import secrets; print(secrets.token_urlsafe())" prints',
         )
     parts = [getattr(claims, name) for name in Claims.__slots__]
-    return str(_serializer(keys, _SALT).dumps(parts))
+    return str(_serializer(keys).dumps(parts))
 
 
 def verify(keys: Sequence[str], token: str) -> Claims:
@@ -74,27 +75,25 @@ def verify(keys: Sequence[str], token: str) -> Claims:
         raise TokenRefusedError
     try:
         # Every key is tried, and each signature compared in constant time.
-        return Claims(*_serializer(keys, _SALT).loads(token))
+        return Claims(*_serializer(keys).loads(token))
     except (BadData, TypeError, ValueError) as exc:
         raise TokenRefusedError from exc
 
 
 def signer(keys: Sequence[str], salt: bytes) -> Signer:
     """Signs something else than tokens with the same keys: another salt, another signature."""
-    return _serializer(keys, salt).make_signer(salt)
+    return Signer(_in_order(keys), salt, **_OPTIONS)
 
 
 def timed_signer(keys: Sequence[str], salt: bytes) -> TimestampSigner:
     """As :func:`signer`; what it signs can be refused once it is too old."""
-    return TimestampSigner(
-        list(reversed(keys)), salt=salt, key_derivation="hmac", digest_method=sha256
-    )
+    return TimestampSigner(_in_order(keys), salt, **_OPTIONS)
 
 
-def _serializer(keys: Sequence[str], salt: bytes) -> URLSafeSerializer:
-    return URLSafeSerializer(
-        # itsdangerous signs with the last one.
-        list(reversed(keys)),
-        salt=salt,
-        signer_kwargs={"key_derivation": "hmac", "digest_method": sha256},
-    )
+def _serializer(keys: Sequence[str]) -> URLSafeSerializer:
+    return URLSafeSerializer(_in_order(keys), _SALT, signer_kwargs=_OPTIONS)
+
+
+def _in_order(keys: Sequence[str]) -> list[str]:
+    """As itsdangerous has them, which signs with the last one."""
+    return list(reversed(keys))

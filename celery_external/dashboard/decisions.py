@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from celery_external.acting import act
 from celery_external.errors import (
     ExternalError,
     JobAlreadyCompletedError,
@@ -19,10 +20,14 @@ from celery_external.errors import (
 )
 from celery_external.extension import External
 from celery_external.inputs import Input
+from celery_external.installation import installation_of
 from celery_external.job import Receipt
 from celery_external.logs import name_job
+from celery_external.naming import known_id, require_row
 from celery_external.question import AnswerError, Question, question_of
+from celery_external.webhooks.asking import read_reason
 from celery_external.webhooks.outcomes import MAX_REASON_LENGTH
+from celery_external.webhooks.templating import tell_end
 
 logger = logging.getLogger("celery_external")
 
@@ -36,6 +41,8 @@ ACTIONS: Final[Mapping[str, str]] = {
 }
 #: The task's own form would have no field of this name.
 REASON: Final = "external-reason"
+#: Of an attempt's number: none has more.
+_MAX_DIGITS = 9
 UNITS: Final[Mapping[str, int]] = {"minutes": 60, "hours": 3600, "days": 86400}
 
 #: The inputs that several actions have.
@@ -73,21 +80,24 @@ class Done:
     problem: str | None = None
 
 
-def read_reason(typed: Mapping[str, str], *, is_required: bool) -> str | None:
-    """The reason that was typed.
-
-    Raises:
-        AnswerError: There is none where one is needed, or it is too long.
-    """
-    reason = typed.get(REASON, "").replace("\r\n", "\n").strip()
-    if not reason and is_required:
-        raise AnswerError({REASON: "is required"})
-    if len(reason) > MAX_REASON_LENGTH:
-        raise AnswerError({REASON: f"must have at most {MAX_REASON_LENGTH} characters"})
-    return reason or None
+def read_attempt(text: str) -> int | None:
+    """An attempt's number; None: it is none."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    return int(text) if is_number else None
 
 
-def read_seconds(typed: Mapping[str, str]) -> float:
+def decision_readers(action: str, typed: Mapping[str, str]) -> dict[str, Callable[[], Any]]:
+    """What reads the parts of a :class:`Decision` that every form asks for alike."""
+    is_required = action == "decline"
+    readers: dict[str, Callable[[], Any]] = {
+        "reason": lambda: read_reason(typed, REASON, is_required=is_required) or None
+    }
+    if action == "extend":
+        readers["seconds"] = lambda: _read_seconds(typed)
+    return readers
+
+
+def _read_seconds(typed: Mapping[str, str]) -> float:
     """For how long to wait from now.
 
     Raises:
@@ -118,6 +128,20 @@ def question_for(external: External, task_name: str) -> Question | None:
     return question_of(task)
 
 
+def question_about(external: External, job_id: str) -> Question | None:
+    """What the job's task asks; None also for a job that nobody knows: who decides it is told.
+
+    Raises:
+        OptionError: This process does not know the task.
+    """
+    installation = installation_of(external.app)
+    try:
+        row = require_row(installation, installation.database, known_id(installation, job_id))
+    except JobNotFoundError:
+        return None
+    return question_for(external, row["task"])
+
+
 def decide(external: External, job_id: str, attempt: int, decision: Decision) -> Done:
     """Say it of one attempt; what is refused is told, and not raised.
 
@@ -125,7 +149,16 @@ def decide(external: External, job_id: str, attempt: int, decision: Decision) ->
         DatabaseUnavailableError: Nothing was recorded.
     """
     try:
-        receipt = _ACTS[decision.action](external, job_id, attempt, decision)
+        said = act(
+            external,
+            decision.action,
+            job_id,
+            attempt,
+            by=decision.by,
+            reason=decision.reason,
+            result=decision.result,
+            timeout=decision.seconds,
+        )
     except tuple(_REFUSALS) as exc:
         status, tell = _REFUSALS[type(exc)]
         if _is_repeated(external, exc, decision):
@@ -138,46 +171,13 @@ def decide(external: External, job_id: str, attempt: int, decision: Decision) ->
         decision.by,
         extra=name_job(job_id),
     )
-    return Done(job_id, receipt.status if isinstance(receipt, Receipt) else "applied")
-
-
-def _approve(external: External, job_id: str, attempt: int, said: Decision) -> Receipt:
-    return external.signal_succeeded(
-        job_id, said.result, attempt=attempt, by=said.by, reason=said.reason
-    )
-
-
-def _decline(external: External, job_id: str, attempt: int, said: Decision) -> Receipt:
-    return external.signal_failed(job_id, said.reason or "", attempt=attempt, by=said.by)
-
-
-def _cancel(external: External, job_id: str, attempt: int, said: Decision) -> Receipt:
-    return external.cancel_job(job_id, attempt=attempt, by=said.by, reason=said.reason)
-
-
-def _extend(external: External, job_id: str, attempt: int, said: Decision) -> Any:
-    return external.extend_job(
-        job_id, timeout=said.seconds, attempt=attempt, by=said.by, reason=said.reason
-    )
-
-
-def _rerun(external: External, job_id: str, attempt: int, said: Decision) -> Any:
-    return external.rerun_job(job_id, attempt=attempt, by=said.by, reason=said.reason)
-
-
-_ACTS: Final[Mapping[str, Callable[[External, str, int, Decision], Any]]] = {
-    "approve": _approve,
-    "decline": _decline,
-    "extend": _extend,
-    "cancel": _cancel,
-    "rerun": _rerun,
-}
+    return Done(job_id, said.status if isinstance(said, Receipt) else "applied")
 
 
 def _tell_completed(exc: Any) -> str:
-    who = f" by {exc.job.completed_by}" if exc.job.completed_by else ""
-    kind = (exc.job.kind or "completed").replace("_", " ")
-    return f"It is over already: {kind}{who} on {exc.job.completed_at:%Y-%m-%d %H:%M} UTC."
+    job = exc.job
+    end = tell_end(job.kind or "completed", job.completed_by, job.completed_at)
+    return f"It is over already: {end}."
 
 
 def tell_stale(exc: StaleAttemptError) -> str:

@@ -36,10 +36,6 @@ class Request(exchange.Request):
     root: str = ""
     host: str = ""
 
-    def header(self, name: str) -> str | None:
-        """A header by its name in small letters; None: it is not there."""
-        return next((v for k, v in self.headers.items() if k.lower() == name), None)
-
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """The query's fields, of which one may be there several times.
@@ -60,11 +56,7 @@ def respond_page(status: int, page: str, headers: Mapping[str, str] | None = Non
     # A form of ours says where it comes from, which `no-referrer` would hide from ourselves: no
     # other site is told more by this.
     policy = {"Referrer-Policy": "same-origin"}
-    # What the database keeps may have lone surrogates in it, which no page can show.
-    body = page.encode(errors="replace")
-    return exchange.respond(
-        status, body, "text/html; charset=utf-8", {**policy, **(headers or {})}, sources=_SOURCES
-    )
+    return exchange.respond_page(status, page, {**policy, **(headers or {})}, sources=_SOURCES)
 
 
 def redirect(location: str) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -16,20 +16,20 @@ from celery_external.naming import known_id, require_row
 from celery_external.question import AnswerError, Question
 from celery_external.store import read
 from celery_external.view import job_from
-from celery_external.webhooks.asking import place_problems, shown_in
+from celery_external.webhooks.asking import place_problems, read_all, shown_in
 from celery_external.webhooks.exchange import RefusedError
 
 from .decisions import (
     ACTIONS,
     AMOUNT_INPUT,
-    REASON,
     REASON_INPUT,
     UNIT_INPUT,
     Decision,
     decide,
+    decision_readers,
+    question_about,
     question_for,
-    read_reason,
-    read_seconds,
+    read_attempt,
     tell_stale,
 )
 from .exchange import Response, redirect
@@ -47,6 +47,8 @@ MAX_ATTEMPTS: Final = 50
 MAX_KEYS: Final = 100
 _RESULT: Final = Input("result", "Result", "json", required=False,
                        description="JSON that the task returns; empty: null")  # fmt: skip
+#: What a history says of an attempt's end.
+_ENDS: Final = frozenset(states.STATE_OF_OUTCOME)
 #: What a page says after it was sent.
 _SAID: Final[Mapping[str, str]] = {
     "applied": "Recorded.",
@@ -104,9 +106,9 @@ def decide_job(visit: Visit) -> Response:
     """
     query, typed = dict(visit.request.pairs), dict(visit.read_form())
     job_id, action, number = query.get("id", ""), query.get("do", ""), query.get("attempt", "")
-    if action not in ACTIONS or not (number.isascii() and number.isdigit()) or len(number) > 9:  # noqa: PLR2004
+    attempt = read_attempt(number)
+    if action not in ACTIONS or attempt is None:
         raise RefusedError(422, "invalid", problem="The form is none of ours")
-    attempt = int(number)
     try:
         decision = _read_decision(visit, job_id, action, typed)
     except AnswerError as exc:
@@ -122,31 +124,16 @@ def _read_decision(visit: Visit, job_id: str, action: str, typed: Mapping[str, s
     """What was typed; every problem at once."""
     if not (typed.get("send") or "choice" in typed):
         raise AnswerError({"": "Press one of the buttons"})
-    problems: dict[str, str] = {}
-    found: dict[str, Any] = {}
-    readers: dict[str, Callable[[], Any]] = {
-        "reason": lambda: read_reason(typed, is_required=action == "decline")
-    }
-    if action == "extend":
-        readers["seconds"] = lambda: read_seconds(typed)
-    elif action == "approve":
+    readers = decision_readers(action, typed)
+    if action == "approve":
         readers["result"] = lambda: _read_result(visit, job_id, typed)
-    for name, read_one in readers.items():
-        try:
-            found[name] = read_one()
-        except AnswerError as exc:
-            problems.update(exc.problems)
-    if problems:
-        raise AnswerError(problems)
-    return Decision(action, visit.user, **found)
+    return Decision(action, visit.user, **read_all(readers))
 
 
 def _read_result(visit: Visit, job_id: str, typed: Mapping[str, str]) -> Any:
     """What the task is to return: an answer to its question, or JSON."""
     try:
-        question = question_for(visit.external, visit.external.get_job(job_id).task)
-    except JobNotFoundError:
-        return None  # as whoever decides is told
+        question = question_about(visit.external, job_id)
     except OptionError as exc:
         raise AnswerError({"": exc.problem}) from exc
     if question is not None:
@@ -203,7 +190,6 @@ def _show(
         **_place(forms, refusal),
         here=visit.link("/job", id=job.id),
         is_live=("live", "1") in visit.request.pairs,
-        base=visit.link("/jobs"),
     )
 
 
@@ -325,7 +311,3 @@ def _ended(line: HistoryEntry, number: int, end: str) -> Attempt:
         for name in ("started_at", "parked_at", "completed_at")
     }
     return Attempt(number, **times, reference=line.details.get("reference"), end=end)
-
-
-_ENDS: Final = frozenset(states.STATE_OF_OUTCOME)
-__all__ = ["REASON", "decide_job", "show_job"]

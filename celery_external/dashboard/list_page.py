@@ -7,24 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from celery_external.errors import DatabaseUnavailableError, JobNotFoundError, OptionError
+from celery_external.errors import DatabaseUnavailableError, OptionError
 from celery_external.job import Page
 from celery_external.question import AnswerError
-from celery_external.webhooks.asking import shown_in
+from celery_external.webhooks.asking import read_all, shown_in
 from celery_external.webhooks.exchange import RefusedError
 
 from .decisions import (
     ACTIONS,
     AMOUNT_INPUT,
-    REASON,
     REASON_INPUT,
     UNIT_INPUT,
     Decision,
     Done,
     decide,
-    question_for,
-    read_reason,
-    read_seconds,
+    decision_readers,
+    question_about,
+    read_attempt,
 )
 from .exchange import Response
 from .rendering import show
@@ -84,7 +83,6 @@ def _show(visit: Visit, search: Search, refusal: Refusal | None = None) -> Respo
         "list.html",
         422 if problems or refusal else 200,
         search=search,
-        base=visit.link("/jobs"),
         first=FIRST,
         more=MORE,
         shown={one.name: shown_in(one, search.typed) for one in (*FIRST, *MORE)},
@@ -119,24 +117,19 @@ def _find(visit: Visit, search: Search) -> tuple[Page, Any, dict[str, str]]:
 def _read_decision(
     visit: Visit, typed: Mapping[str, str], picked: list[tuple[str, int]]
 ) -> Decision:
+    """What was said of them; every problem at once."""
     action = typed.get("do", "")
-    problems: dict[str, str] = {}
+    said = read_all(
+        {"pick": lambda: _check_pick(action, len(picked)), **decision_readers(action, typed)}
+    )
+    return Decision(action, visit.user, said["reason"], seconds=said.get("seconds"))
+
+
+def _check_pick(action: str, number: int) -> None:
     if action not in ACTIONS:
-        problems["pick"] = "Press one of the buttons"
-    elif not 0 < len(picked) <= MAX_SELECTED:
-        problems["pick"] = f"Select 1 to {MAX_SELECTED} jobs first"
-    reason, seconds = None, None
-    try:
-        reason = read_reason(typed, is_required=action == "decline")
-    except AnswerError as exc:
-        problems.update(exc.problems)
-    try:
-        seconds = read_seconds(typed) if action == "extend" else None
-    except AnswerError as exc:
-        problems.update(exc.problems)
-    if problems:
-        raise AnswerError(problems)
-    return Decision(action, visit.user, reason, seconds=seconds)
+        raise AnswerError({"pick": "Press one of the buttons"})
+    if not 0 < number <= MAX_SELECTED:
+        raise AnswerError({"pick": f"Select 1 to {MAX_SELECTED} jobs first"})
 
 
 def _decide_each(visit: Visit, decision: Decision, picked: list[tuple[str, int]]) -> list[Done]:
@@ -156,9 +149,7 @@ def _decide_each(visit: Visit, decision: Decision, picked: list[tuple[str, int]]
 def _decide_one(visit: Visit, decision: Decision, job_id: str, attempt: int) -> Done:
     if decision.action == "approve":
         try:
-            question = question_for(visit.external, visit.external.get_job(job_id).task)
-        except JobNotFoundError:
-            question = None  # as it will be told below
+            question = question_about(visit.external, job_id)
         except OptionError as exc:
             return Done(job_id, "refused", 422, f"It cannot be done: {exc.problem}.")
         if question is not None:
@@ -168,10 +159,8 @@ def _decide_one(visit: Visit, decision: Decision, job_id: str, attempt: int) -> 
 
 def _read_pick(value: str) -> tuple[str, int]:
     """A job that was ticked, and the attempt that the page showed."""
-    attempt, colon, job_id = value.partition(":")
-    if not colon or not (attempt.isascii() and attempt.isdigit()) or len(attempt) > 9:  # noqa: PLR2004
+    number, colon, job_id = value.partition(":")
+    attempt = read_attempt(number)
+    if not colon or attempt is None:
         raise RefusedError(422, "invalid", problem="A selected job is none")
-    return job_id, int(attempt)
-
-
-__all__ = ["MAX_SELECTED", "REASON", "decide_selection", "show_list"]
+    return job_id, attempt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from celery_external.figures import Timeline
@@ -30,10 +31,9 @@ def show_overview(visit: Visit) -> Response:
     span = query.get("hours", "24")
     span = span if span in _SPANS else "24"
     hours, steps = _SPANS[span]
-    stats, timeline = (
-        visit.external.stats(),
-        visit.external.timeline(hours=hours, steps=steps),
-    )
+    stats = visit.external.stats()
+    timeline = visit.external.timeline(hours=hours, steps=steps)
+    kinds = [kind for kind in KINDS if any(timeline.outcomes.get(kind, ()))]
     return show(
         visit,
         "overview.html",
@@ -44,8 +44,8 @@ def show_overview(visit: Visit) -> Response:
             "outcomes": draw_outcomes(timeline, _NAMES[span]),
             "waiting": draw_waiting(timeline),
         },
-        kinds=[kind for kind in KINDS if any(timeline.outcomes.get(kind, ()))],
-        lines=_lines(timeline),
+        kinds=kinds,
+        lines=_lines(timeline, kinds),
         ranges=list(
             zip(
                 name_ranges([bound for bound, _ in timeline.waiting]),
@@ -56,17 +56,14 @@ def show_overview(visit: Visit) -> Response:
         span=span,
         spans=_NAMES,
         is_live=query.get("live") == "1",
-        base=visit.link("/jobs"),
         here=visit.link("/"),
     )
 
 
-def _lines(timeline: Timeline) -> list[Line]:
+def _lines(timeline: Timeline, kinds: Sequence[str]) -> list[Line]:
     """The steps in which something ended, the newest first."""
-    kinds = [kind for kind in KINDS if any(timeline.outcomes.get(kind, ()))]
     found = []
-    for step in range(max((len(one) for one in timeline.outcomes.values()), default=0)):
-        counts = tuple(timeline.outcomes[kind][step] for kind in kinds)
+    for step, counts in enumerate(zip(*(timeline.outcomes[kind] for kind in kinds), strict=True)):
         if any(counts):
             at = timeline.since + step * timeline.step
             found.append(Line(f"{at:%m-%d %H:%M} to {at + timeline.step:%H:%M}", counts))

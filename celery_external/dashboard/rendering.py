@@ -59,15 +59,19 @@ class Folded:
         return self.length > len(self.shown)
 
 
-def show(visit: Visit | None, template: str, status: int = 200, **context: Any) -> Response:
-    """A page; without a visit one for somebody who was not let in."""
-    root = visit.request.root if visit is not None else context.pop("root", "")
+def show(
+    visit: Visit | None, template: str, status: int = 200, *, root: str = "", **context: Any
+) -> Response:
+    """A page; without a visit one for somebody who was not let in, to the dashboard at ``root``."""
+    if visit is not None:
+        root = visit.request.root
     page = (
         environment()
         .get_template(f"dashboard/{template}")
         .render(
             visit=visit,
             root=root,
+            base=f"{root}/jobs",
             assets={name: root + asset.path for name, asset in load_assets().items()},
             htmx=_HTMX,
             now=datetime.now(UTC),

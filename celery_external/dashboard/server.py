@@ -23,7 +23,7 @@ from celery_external.installation import installation_of
 from celery_external.login import login_name
 
 from .access import Access
-from .exchange import Response, respond_page
+from .exchange import Response
 from .rendering import show
 from .site import Dashboard
 from .wsgi import WsgiApp, send, wsgi_app
@@ -215,11 +215,7 @@ def _lead_to(url: str) -> Iterator[str]:
 
 
 def _tell(title: str, text: str, status: int) -> Response:
-    return respond_page(
-        status,
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
-        f"<h1>{title}</h1><p>{text}</p>",
-    )
+    return show(None, "bare.html", status, title=title, text=text)
 
 
 def _is_same(given: str, expected: str) -> bool:

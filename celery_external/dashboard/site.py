@@ -198,8 +198,7 @@ def _show_answer(
     request: Request, visit: Visit | None, status: int, word: str, **details: Any
 ) -> Response:
     title, text = _WORDS[word]
+    problem = details.get("problem")
     return show(
-        visit, "message.html", status,
-        **({} if visit else {"root": request.root}),
-        title=title, text=text, problem=details.get("problem"), job_id=None,
-    )  # fmt: skip
+        visit, "message.html", status, root=request.root, title=title, text=text, problem=problem
+    )

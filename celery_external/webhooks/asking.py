@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery_external.checks import check_text
@@ -14,6 +14,7 @@ from celery_external.logs import name_job
 from celery_external.question import AnswerError, Question, question_of
 
 from .exchange import RefusedError
+from .outcomes import MAX_REASON_LENGTH
 
 if TYPE_CHECKING:
     from celery_external.installation import Installation
@@ -60,6 +61,38 @@ def check_name(given: object) -> str:
     if not _as_plain_spaces(name).isprintable():
         raise AnswerError({"by": "must not contain control characters"})
     return name
+
+
+def read_reason(typed: Mapping[str, str], name: str, *, is_required: bool) -> str:
+    """The reason that was typed into the input of this name; empty: none was.
+
+    Raises:
+        AnswerError: There is none where one is needed, or it is too long.
+    """
+    reason = typed.get(name, "").replace("\r\n", "\n").strip()
+    if not reason and is_required:
+        raise AnswerError({name: "is required"})
+    if len(reason) > MAX_REASON_LENGTH:
+        raise AnswerError({name: f"must have at most {MAX_REASON_LENGTH} characters"})
+    return reason
+
+
+def read_all(readers: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """What each of them gives, by its name.
+
+    Raises:
+        AnswerError: With every problem at once.
+    """
+    found: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for name, read in readers.items():
+        try:
+            found[name] = read()
+        except AnswerError as exc:
+            problems.update(exc.problems)
+    if problems:
+        raise AnswerError(problems)
+    return found
 
 
 def place_problems(problems: Mapping[str, str], places: Collection[str]) -> dict[str, str]:

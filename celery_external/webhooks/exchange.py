@@ -40,8 +40,11 @@ class Request:
     @property
     def media_type(self) -> str:
         """The content type without its parameters, in small letters."""
-        given = next((v for k, v in self.headers.items() if k.lower() == "content-type"), "")
-        return given.partition(";")[0].strip().lower()
+        return (self.header("content-type") or "").partition(";")[0].strip().lower()
+
+    def header(self, name: str) -> str | None:
+        """A header by its name in small letters; None: it is not there."""
+        return next((v for k, v in self.headers.items() if k.lower() == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +124,18 @@ def respond(
         "X-Content-Type-Options": "nosniff",
     }
     return Response(status, body, {**safe, **(headers or {})})
+
+
+def respond_page(
+    status: int,
+    page: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    nonce: str | None = None,
+    sources: str = "",
+) -> Response:
+    """A page, as such a response; the arguments are those of :func:`respond`."""
+    # What the database keeps may have lone surrogates in it, which no page can show.
+    body = page.encode(errors="replace")
+    content_type = "text/html; charset=utf-8"
+    return respond(status, body, content_type, headers, nonce=nonce, sources=sources)

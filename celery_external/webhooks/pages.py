@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from .exchange import Answer, Response, respond
+from .exchange import Answer, Response, respond_page
 from .templating import make_environment, moment, write_value
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ def show_job(status: int, **context: Any) -> Response:
 def _render(template: str, status: int, headers: Mapping[str, str], **context: Any) -> Response:
     nonce = secrets.token_urlsafe(16)
     page = _environment().get_template(template).render(nonce=nonce, **context)
-    # What the database keeps may have lone surrogates in it, which no page can show.
-    body = page.encode(errors="replace")
-    return respond(status, body, "text/html; charset=utf-8", headers, nonce=nonce)
+    return respond_page(status, page, headers, nonce=nonce)
 
 
 @cache

@@ -12,13 +12,22 @@ from celery_external.question import AnswerError, Question
 from celery_external.tokens import Action, Claims
 from celery_external.view import job_from
 
-from .asking import MAX_NAME_LENGTH, check_name, place_problems, question_about, shown_in
+from .asking import (
+    MAX_NAME_LENGTH,
+    check_name,
+    place_problems,
+    question_about,
+    read_all,
+    read_reason,
+    shown_in,
+)
 from .bodies import read_form
 from .exchange import Answer, RefusedError, Request, Response
 from .form_keys import form_key, is_form_key
 from .outcomes import MAX_REASON_LENGTH
 from .pages import show_job
 from .telling import end_of, row_of, tell
+from .templating import tell_end
 
 if TYPE_CHECKING:
     from celery_external.installation import Installation
@@ -100,19 +109,13 @@ class Visit:
 
     def _read(self, form: _Form, typed: Mapping[str, str]) -> tuple[str, Succeeded | Failed]:
         """Who says what; every problem at once."""
-        problems: dict[str, str] = {}
-        by, outcome = self.request.by, None
-        try:
-            by = by or check_name(typed.get("by"))
-        except AnswerError as exc:
-            problems.update(exc.problems)
-        try:
-            outcome = _outcome(form, typed)
-        except AnswerError as exc:
-            problems.update(exc.problems)
-        if by is None or outcome is None:
-            raise AnswerError(problems)
-        return by, outcome
+        said = read_all(
+            {
+                "by": lambda: self.request.by or check_name(typed.get("by")),
+                "outcome": lambda: _outcome(form, typed),
+            }
+        )
+        return said["by"], said["outcome"]
 
     # --- The page ---
 
@@ -160,9 +163,8 @@ class Visit:
             return "This link belongs to an earlier attempt. A newer one counts."
         if row["kind"] is None:
             return None
-        who = f" by {row['completed_by']}" if self._may_see and row["completed_by"] else ""
-        kind = row["kind"].replace("_", " ")
-        return f"This is over: {kind}{who} on {row['completed_at']:%Y-%m-%d %H:%M} UTC."
+        by = row["completed_by"] if self._may_see else None
+        return f"This is over: {tell_end(row['kind'], by, row['completed_at'])}."
 
     @property
     def _may_see(self) -> bool:
@@ -183,9 +185,4 @@ def _outcome(form: _Form, typed: Mapping[str, str]) -> Succeeded | Failed:
         return Succeeded(question.check(question.read(typed)))
     if said == "succeeded":
         return Succeeded()
-    reason = typed.get("reason", "").replace("\r\n", "\n").strip()
-    if not reason:
-        raise AnswerError({"reason": "is required"})
-    if len(reason) > MAX_REASON_LENGTH:
-        raise AnswerError({"reason": f"must have at most {MAX_REASON_LENGTH} characters"})
-    return Failed(reason)
+    return Failed(read_reason(typed, "reason", is_required=True))

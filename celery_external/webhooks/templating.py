@@ -50,10 +50,19 @@ def moment(value: datetime | str) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
+def tell_end(kind: str, by: str | None, at: datetime) -> str:
+    """How a job ended, for people."""
+    who = f" by {by}" if by else ""
+    return f"{kind.replace('_', ' ')}{who} on {moment(at)}"
+
+
 def write_value(value: Any) -> str:
+    """A text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else write_json(value)
+
+
+def write_json(value: Any) -> str:
     """JSON for people; what is none, as Python has it."""
-    if isinstance(value, str):
-        return value
     try:
         # Celery's own JSON brings back times, decimals and UUIDs, and pickle anything.
         return json.dumps(value, ensure_ascii=False, indent=2, default=str)

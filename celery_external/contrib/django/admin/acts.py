@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
-from celery_external import External, states
-
-#: (id, attempt) as they were shown, what the form says, and who, in whose transaction.
-Do: TypeAlias = "Callable[[External, Target, Mapping[str, Any], Mapping[str, Any]], Any]"
+from celery_external import states
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +21,11 @@ class Act:
     """One act.
 
     Attributes:
-        name: In URLs.
+        name: In URLs, and for :func:`celery_external.acting.act`.
         title: Of buttons and of the page that asks.
         right: The permission that it needs, ``celery_external.<right>_job``.
         done: What has become of a job then.
         states: Of the jobs that it may count for.
-        do: Does it.
         asks: Which inputs the page has beside the reason: ``answer``, ``deadline`` or none.
         needs_reason: The reason is what the job fails with.
     """
@@ -40,70 +35,19 @@ class Act:
     right: str
     done: str
     states: frozenset[str]
-    do: Do
     asks: str | None = None
     needs_reason: bool = False
 
 
-def _approve(
-    external: External, target: Target, said: Mapping[str, Any], who: Mapping[str, Any]
-) -> Any:
-    return external.signal_succeeded(
-        target.job_id,
-        said["result"],
-        attempt=target.attempt,
-        reason=said["reason"] or None,
-        **who,
-    )
-
-
-def _decline(
-    external: External, target: Target, said: Mapping[str, Any], who: Mapping[str, Any]
-) -> Any:
-    return external.signal_failed(target.job_id, said["reason"], attempt=target.attempt, **who)
-
-
-def _cancel(
-    external: External, target: Target, said: Mapping[str, Any], who: Mapping[str, Any]
-) -> Any:
-    return external.cancel_job(
-        target.job_id, attempt=target.attempt, reason=said["reason"] or None, **who
-    )
-
-
-def _rerun(
-    external: External, target: Target, said: Mapping[str, Any], who: Mapping[str, Any]
-) -> Any:
-    return external.rerun_job(
-        target.job_id, attempt=target.attempt, reason=said["reason"] or None, **who
-    )
-
-
-def _extend(
-    external: External, target: Target, said: Mapping[str, Any], who: Mapping[str, Any]
-) -> Any:
-    return external.extend_job(
-        target.job_id,
-        timeout=said["timeout"],
-        deadline=said["deadline"],
-        attempt=target.attempt,
-        reason=said["reason"] or None,
-        **who,
-    )
-
-
 _OPEN = states.OPEN_STATES
-_OVER = frozenset({states.PARKED, states.FAILURE, states.REVOKED})
 
 ACTS: Mapping[str, Act] = {
     act.name: act
     for act in (
-        Act("approve", "Approve", "decide", "approved", _OPEN, _approve, asks="answer"),
-        Act("decline", "Decline", "decide", "declined", _OPEN, _decline, needs_reason=True),
-        Act("cancel", "Cancel", "cancel", "cancelled", _OPEN, _cancel),
-        Act("rerun", "Rerun", "rerun", "started again", _OVER, _rerun),
-        Act(
-            "extend", "Extend", "extend", "given another deadline", _OPEN, _extend, asks="deadline"
-        ),
+        Act("approve", "Approve", "decide", "approved", _OPEN, asks="answer"),
+        Act("decline", "Decline", "decide", "declined", _OPEN, needs_reason=True),
+        Act("cancel", "Cancel", "cancel", "cancelled", _OPEN),
+        Act("rerun", "Rerun", "rerun", "started again", states.RERUN_STATES),
+        Act("extend", "Extend", "extend", "given another deadline", _OPEN, asks="deadline"),
     )
 }

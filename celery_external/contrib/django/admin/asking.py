@@ -17,7 +17,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from celery_external.contrib.django.jobs import external, find_alias
+from celery_external import get_external
+from celery_external.acting import act
+from celery_external.contrib.django.jobs import find_alias
 from celery_external.contrib.django.models import Job
 from celery_external.errors import (
     DatabaseUnavailableError,
@@ -180,7 +182,7 @@ class ActPage:
 
     def _details(self, row: Job) -> dict[str, Any]:
         try:
-            job = external().get_job(row.pk, using=find_alias())
+            job = get_external().get_job(row.pk, using=find_alias())
         except JobNotFoundError:  # purged in between; the act will say so
             return {}
         return {
@@ -223,9 +225,19 @@ class ActPage:
         refused: list[ExternalError],
     ) -> str:
         """What became of it: applied, duplicate or refused."""
-        who = {"by": self.request.user.get_username(), "using": alias}
         try:
-            outcome = self.act.do(external(), target, said, who)
+            outcome = act(
+                get_external(),
+                self.act.name,
+                target.job_id,
+                target.attempt,
+                by=self.request.user.get_username(),
+                reason=said["reason"] or None,
+                result=said["result"],
+                timeout=said["timeout"],
+                deadline=said["deadline"],
+                using=alias,
+            )
         except DatabaseUnavailableError:
             raise
         except ExternalError as exc:
@@ -294,7 +306,7 @@ def _jobs(number: int) -> str:
 
 
 def _find_task(row: Job) -> Any:
-    app = external().app
+    app = get_external().app
     if row.task not in app.tasks:
         try:
             # Who only looks at jobs need not have imported what they are of.

@@ -12,7 +12,8 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 
-from celery_external.contrib.django.jobs import external, find_alias
+from celery_external import get_external
+from celery_external.contrib.django.jobs import find_alias
 from celery_external.contrib.django.models import Job
 from celery_external.errors import JobNotFoundError
 from celery_external.naming import can_be_id
@@ -165,7 +166,7 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no types
         row = super().get_object(request, object_id, from_field)
         if row is not None:
             try:
-                row.job = external().get_job(row.pk, using=find_alias())
+                row.job = get_external().get_job(row.pk, using=find_alias())
             except JobNotFoundError:  # purged in between
                 return None
         return row

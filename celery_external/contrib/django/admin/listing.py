@@ -14,8 +14,8 @@ from django.utils.functional import cached_property
 
 from celery_external import states
 from celery_external.contrib.django.columns import Unsettled
-from celery_external.contrib.django.jobs import installation
-from celery_external.naming import can_be_id, is_external
+from celery_external.installation import installation_of
+from celery_external.naming import can_be_id, external_tasks
 
 #: Jobs that can be leafed through; older ones are found by filters and by the search.
 MAX_LISTED = 10_000
@@ -88,8 +88,7 @@ class TaskFilter(admin.SimpleListFilter):  # type: ignore[misc]
         """Their names."""
         jobs = model_admin.model.objects.order_by("-created_at", "-pk")
         recent: Iterable[str] = jobs.values_list("task", flat=True)[:MAX_SAMPLE]
-        tasks = installation().app.tasks
-        known = {name for name, task in tasks.items() if is_external(task)}
+        known = external_tasks(installation_of().app)
         return [(name, name) for name in sorted({*recent, *known})]
 
     def queryset(self, _request: Any, queryset: QuerySet) -> QuerySet:

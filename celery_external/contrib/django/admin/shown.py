@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -15,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from celery_external.job import HistoryEntry, Progress
+from celery_external.webhooks.templating import write_json
 
 #: Characters: a longer text is folded.
 MAX_SHOWN = 1000
@@ -45,12 +45,7 @@ def show_text(text: str | None) -> str | SafeString:
 
 def show_json(value: Any) -> str | SafeString:
     """JSON for people; what is none, as Python has it."""
-    if value is None:
-        return NOTHING
-    try:
-        return show_text(json.dumps(value, ensure_ascii=False, indent=2))
-    except (TypeError, ValueError):
-        return show_text(repr(value))
+    return NOTHING if value is None else show_text(write_json(value))
 
 
 def show_progress(progress: Progress | None) -> str:
