@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 #: Of a result with many mistakes so many are named, each with so many characters.
 MAX_NAMED = 5
 MAX_LENGTH = 300
+
+
+#: Most processes know no task that declares one, and need not look at all tasks for it.
+_declared: weakref.WeakSet[ResultType] = weakref.WeakSet()
 
 
 class ResultType:
@@ -32,6 +37,7 @@ class ResultType:
             raise OptionError(
                 "result_type", 'needs pydantic: pip install "celery-external[pydantic]"'
             ) from exc
+        _declared.add(self)
         self.declared = declared
         self._invalid = ValidationError
         try:
@@ -94,6 +100,8 @@ def check_outcome(
 
 def result_types(app: Celery) -> dict[str, ResultType]:
     """The types that the tasks known to this app have declared, by the task's name."""
+    if not _declared:
+        return {}
     found = [(task.name, result_type_of(task)) for task in list(app.tasks.values())]
     return {name: type_ for name, type_ in found if type_ is not None}
 

@@ -9,13 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from celery_external import states
-from celery_external.schema import history, job
+from celery_external.schema import job
 
 from .database import Row, Statement, Transaction
 from .noted import (
-    HISTORY_COLUMNS,
-    ROW,
     Noted,
+    add_history,
     after,
     any_or_this_attempt,
     c,
@@ -37,10 +36,18 @@ OUTCOME = {
     "reason": p("reason", sa.Text()),
 }
 decided: dict[str, Any] = {**OUTCOME, "completed_at": now(), "sends": 0}
+
+#: What the others of a row's columns are is known to who decides, or to nobody of interest: each
+#: that comes along costs both sides more than the lookup of the row.
+DECIDED = [
+    c.namespace, c.id, c.task, c.attempt, c.kind, c.envelope, c.body, c.completed_by,
+    c.started_at, c.parked_at, c.completed_at,
+]  # fmt: skip
 _DECIDE = Noted(
     sa.update(job)
     .where(any_or_this_attempt, undecided)
-    .values(**decided, completed_by=p("by", sa.Text()), claim=None, wake_at=after("wake_in"))
+    .values(**decided, completed_by=p("by", sa.Text()), claim=None, wake_at=after("wake_in")),
+    DECIDED,
 )
 _DECIDE_OWN = Noted(
     sa.update(job)
@@ -59,8 +66,11 @@ def decide(
     by: str | None,
     wake_in: float,
 ) -> Row | None:
-    """Record the outcome of an open job; the first one counts."""
-    return _DECIDE.one(
+    """Record the outcome of an open job; the first one counts.
+
+    Returns the outcome and the DECIDED columns.
+    """
+    row = _DECIDE.one(
         tx,
         namespace=namespace,
         id=job_id,
@@ -72,6 +82,7 @@ def decide(
         note_reason=outcome["reason"],
         **outcome,
     )
+    return None if row is None else {**outcome, **row}
 
 
 def decide_own(
@@ -193,19 +204,11 @@ def _decide_many(_dialect: str) -> Any:
             wake_at=after("wake_in"),
         )
     )
-    moved = update.returning(*ROW).cte("moved")
-    lines = sa.select(
-        moved.c.namespace,
-        moved.c.id,
-        moved.c.attempt,
-        moved.c.kind,
-        moved.c.completed_by,
-        moved.c.reason,
-        sa.null(),
-        now(),
+    return add_history(
+        update,
+        [*DECIDED, c.reason],
+        lambda moved: [moved.c.kind, moved.c.completed_by, moved.c.reason, sa.null(), now()],
     )
-    noted = sa.insert(history).from_select(HISTORY_COLUMNS, lines).cte("noted")
-    return sa.select(moved).add_cte(noted)
 
 
 _DECIDE_MANY = Statement(_decide_many)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -64,11 +64,16 @@ def next_poll(once_due: sa.ColumnElement[datetime]) -> sa.Case[datetime | None]:
 
 
 class Noted:
-    """An UPDATE and its history rows: one statement on PostgreSQL, two on SQLite."""
+    """An UPDATE and its history rows: one statement on PostgreSQL, two on SQLite.
 
-    def __init__(self, update: Any) -> None:
-        self._on_postgresql = Statement(lambda _: _with_history(update))
-        self._alone = Statement(lambda _: update.returning(*ROW))
+    It returns ``columns`` of the rows, by default all.
+    """
+
+    def __init__(self, update: Any, columns: Sequence[sa.Column[Any]] = ROW) -> None:
+        self._on_postgresql = Statement(
+            lambda _: add_history(update, columns, lambda _moved: _note_values())
+        )
+        self._alone = Statement(lambda _: update.returning(*columns))
 
     def all(self, tx: Transaction, **values: Any) -> list[Row]:
         """Run it with its ``note_event``, ``note_by`` and so on; returns the rows."""
@@ -100,9 +105,12 @@ def _note_values() -> list[Any]:
     ]
 
 
-def _with_history(update: Any) -> Any:
-    moved = update.returning(*ROW).cte("moved")
-    lines = sa.select(moved.c.namespace, moved.c.id, moved.c.attempt, *_note_values())
+def add_history(
+    update: Any, columns: Sequence[sa.Column[Any]], line: Callable[[sa.CTE], Sequence[Any]]
+) -> Any:
+    """An UPDATE that returns ``columns``, with a ``line`` in the history for each of its rows."""
+    moved = update.returning(*columns).cte("moved")
+    lines = sa.select(moved.c.namespace, moved.c.id, moved.c.attempt, *line(moved))
     noted = sa.insert(history).from_select(HISTORY_COLUMNS, lines).cte("noted")
     return sa.select(moved).add_cte(noted)
 
