@@ -37,8 +37,9 @@ class Postgres:
 
     MAX_CONNECTIONS = 200
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_durable: bool = False) -> None:
         self.port = find_free_port()
+        self._is_durable = is_durable
         self._root = Path(tempfile.mkdtemp(prefix="celery-external-postgres-"))
         self._data = self._root / "data"
         self._names = itertools.count(1)
@@ -61,11 +62,11 @@ class Postgres:
             "unix_socket_directories": "",
             "max_connections": self.MAX_CONNECTIONS,
             "timezone": "UTC",
+        }
+        if not self._is_durable:
             # The machine does not lose power here: a commit survives the server's death by being
             # handed to the operating system.
-            "fsync": "off",
-            "full_page_writes": "off",
-        }
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._process = spawn(
             [str(self._wheel.bin_path / "postgres"), "-D", str(self._data), *options],

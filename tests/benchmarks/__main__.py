@@ -1,0 +1,31 @@
+"""``make bench``: measure, and keep each figure of each round; ``--help`` says what there is."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from tests.benchmarks.records import Records
+from tests.benchmarks.rig import open_rig
+from tests.benchmarks.report import tell
+
+BENCHMARKS = ("signalling",)
+
+
+def main() -> None:
+    """Run the benchmarks that are named, or all."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("bench.jsonl"))
+    given = parser.parse_args()
+    with open_rig() as rig:
+        records = Records(given.out, rig.settings())
+        for name in given.names or BENCHMARKS:
+            importlib.import_module(f"tests.benchmarks.{name}").measure(rig, records, given.rounds)
+    tell(given.out)
+
+
+if __name__ == "__main__":
+    main()
