@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -147,15 +146,21 @@ def _check_setting_text(name: str, value: str) -> None:
         raise SettingsError(name, exc.problem) from None
 
 
+def _find_close(name: str, cutoff: float) -> list[str]:
+    import difflib  # noqa: PLC0415 - for a mistake that few make
+
+    return difflib.get_close_matches(name, KNOWN, n=1, cutoff=cutoff)
+
+
 def _refuse_misspelling(key: str, name: str) -> None:
     # `extrenal_database_url` reads as a setting of ours to a person, and as nothing to Celery.
-    close = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.88)
+    close = _find_close(name, 0.88)
     if close:
         raise SettingsError(key, f"there is no such setting; did you mean {close[0]}?")
 
 
 def _did_you_mean(name: str) -> str:
-    close = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.8)
+    close = _find_close(name, 0.8)
     return f"; did you mean {close[0]}?" if close else f". The settings are: {', '.join(KNOWN)}"
 
 

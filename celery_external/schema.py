@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator
 
 #: The Alembic revision this code is written for; checked before the first statement.
@@ -52,7 +51,10 @@ class Json(TypeDecorator[Any]):
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
         """The column's type."""
         if dialect.name == "postgresql":
-            return dialect.type_descriptor(postgresql.JSONB(none_as_null=True))
+            # Loaded by now; imported above, it would be loaded for SQLite as well.
+            from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415
+
+            return dialect.type_descriptor(JSONB(none_as_null=True))
         return dialect.type_descriptor(sa.Text())
 
     def bind_processor(self, dialect: sa.Dialect) -> Any:  # noqa: ARG002
@@ -169,69 +171,10 @@ kept_signal = sa.Table(
 )
 
 _c = job.c
-sa.Index(
-    "celery_external_job_wake_at",
-    _c.namespace,
-    _c.wake_at,
-    postgresql_where=_c.wake_at.is_not(None),
-    sqlite_where=_c.wake_at.is_not(None),
-)
-sa.Index("celery_external_job_created_at", _c.namespace, _c.created_at, _c.id)
-# What has not come to it yet costs nothing there.
-for _order in ("parked_at", "completed_at"):
-    sa.Index(
-        f"celery_external_job_{_order}",
-        _c.namespace,
-        _c[_order],
-        _c.id,
-        postgresql_where=_c[_order].is_not(None),
-        sqlite_where=_c[_order].is_not(None),
-    )
-sa.Index("celery_external_job_root_id", _c.namespace, _c.root_id)
-# What is open or owed, for those who count it; a job that is settled leaves it. Said in words that
-# only they use: where the planner believes a state to be rare, it would take this for statements
-# that have the job's id. And of these words it believes that they hold for few.
+# What is open or owed, for those who count it, by an index of its own. Said in words that only they
+# use: where the planner believes a state to be rare, it would take that index for statements that
+# have the job's id. And of these words it believes that they hold for few.
 _one, _none = (sa.literal_column(digit, sa.Integer()) for digit in "10")
 UNSETTLED: Final = (
     sa.case((sa.or_(_c.kind.is_(None), _c.wake_at.is_not(None)), _one), else_=_none) == _one
-)
-sa.Index(
-    "celery_external_job_unsettled",
-    _c.namespace,
-    _c.state,
-    _c.task,
-    _c.parked_at,
-    _c.id,
-    _c.sends,
-    postgresql_where=UNSETTLED,
-    sqlite_where=UNSETTLED,
-)
-sa.Index("celery_external_job_labels", _c.labels, postgresql_using="gin").ddl_if(
-    dialect="postgresql"
-)
-sa.Index(
-    "celery_external_job_reference",
-    _c.namespace,
-    _c.task,
-    _c.reference,
-    unique=True,
-    postgresql_where=_c.reference.is_not(None),
-    sqlite_where=_c.reference.is_not(None),
-)
-sa.Index("celery_external_history_job", history.c.namespace, history.c.job_id, history.c.id)
-sa.Index("celery_external_kept_signal_wake_at", kept_signal.c.namespace, kept_signal.c.wake_at)
-sa.Index(
-    "celery_external_kept_signal_job",
-    kept_signal.c.namespace,
-    kept_signal.c.job_id,
-    postgresql_where=kept_signal.c.job_id.is_not(None),
-    sqlite_where=kept_signal.c.job_id.is_not(None),
-)
-sa.Index(
-    "celery_external_kept_signal_reference",
-    kept_signal.c.namespace,
-    kept_signal.c.task,
-    kept_signal.c.reference,
-    postgresql_where=kept_signal.c.reference.is_not(None),
-    sqlite_where=kept_signal.c.reference.is_not(None),
 )

@@ -17,10 +17,10 @@ from alembic.script import ScriptDirectory
 from celery import Celery
 from sqlalchemy.pool import NullPool
 
-from celery_external import External, SchemaError, get_external, migrations, schema
+from celery_external import External, SchemaError, get_external, indexes, migrations, schema
 from tests.servers import Postgres
 
-OURS = {*schema.metadata.tables, schema.VERSION_TABLE}
+OURS = {*indexes.metadata.tables, schema.VERSION_TABLE}
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_migrated_schema_is_the_metadatas(
 ) -> None:
     is_sqlite = database_url.startswith("sqlite")
     created = f"sqlite:///{tmp_path / 'created'}" if is_sqlite else postgres.create_database()
-    schema.metadata.create_all(connect(created))
+    indexes.metadata.create_all(connect(created))
 
     assert described(database_url) == described(created)
 
@@ -131,7 +131,7 @@ def test_alembic_sees_no_difference(database_url: str) -> None:
     }
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, schema.metadata) == []
+        assert compare_metadata(context, indexes.metadata) == []
 
 
 def test_the_indexes_are_those_of_the_design(postgres_url: str) -> None:

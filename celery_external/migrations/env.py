@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from celery_external import schema
+from celery_external import indexes, schema
 
 given = context.config.attributes
 if context.is_offline_mode():
@@ -17,7 +17,7 @@ if context.is_offline_mode():
 else:
     context.configure(
         connection=given["connection"],
-        target_metadata=schema.metadata,
+        target_metadata=indexes.metadata,
         version_table=schema.VERSION_TABLE,
         # The caller holds the transaction.
         transactional_ddl=False,

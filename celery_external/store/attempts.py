@@ -6,12 +6,12 @@ when the guard did not hold: then somebody else was first, and the caller looks.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from celery_external import states
 from celery_external.schema import job
@@ -41,7 +41,8 @@ _COLUMNS_OF_START = (
 
 
 def _insert(dialect: str) -> Any:
-    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    # Loaded by now; imported above, both would be, whichever is used.
+    make = importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert
     expires_at = sa.func.coalesce(after("expires_in"), p("expires_at", c.expires_at.type))
     deadline = p("deadline", c.deadline.type)
     started = p("state") == states.STARTED
@@ -135,34 +136,36 @@ _BLANK_ATTEMPT: dict[str, Any] = dict.fromkeys(
 )  # fmt: skip
 
 _NEXT_ATTEMPT = Noted(
-    sa.update(job)
-    .where(
-        any_or_this_attempt,
-        sa.or_(
-            sa.and_(mine, sa.or_(c.kind.is_not(None), c.state == states.STARTED)),
-            # The job was replaced by a canvas, and this is the step that carries its id.
-            sa.and_(
-                p("claim", sa.Text()).is_(None),
-                sa.func.coalesce(c.answer, c.kind) == states.CONTINUED,
+    lambda: (
+        sa.update(job)
+        .where(
+            any_or_this_attempt,
+            sa.or_(
+                sa.and_(mine, sa.or_(c.kind.is_not(None), c.state == states.STARTED)),
+                # The job was replaced by a canvas, and this is the step that carries its id.
+                sa.and_(
+                    p("claim", sa.Text()).is_(None),
+                    sa.func.coalesce(c.answer, c.kind) == states.CONTINUED,
+                ),
             ),
-        ),
-    )
-    .values(
-        attempt=c.attempt + 1,
-        state=p("state"),
-        sends=0,
-        expires_at=sa.func.coalesce(after("expires_in"), p("expires_at", c.expires_at.type)),
-        due_at=after("wake_in"),
-        wake_at=earliest(
-            earliest(
-                earliest(after("wake_in"), after("expires_in")),
-                p("expires_at", c.expires_at.type),
+        )
+        .values(
+            attempt=c.attempt + 1,
+            state=p("state"),
+            sends=0,
+            expires_at=sa.func.coalesce(after("expires_in"), p("expires_at", c.expires_at.type)),
+            due_at=after("wake_in"),
+            wake_at=earliest(
+                earliest(
+                    earliest(after("wake_in"), after("expires_in")),
+                    p("expires_at", c.expires_at.type),
+                ),
+                p("deadline", c.deadline.type),
             ),
-            p("deadline", c.deadline.type),
-        ),
-        **_BLANK_ATTEMPT,
-        **{name: p(name, c[name].type) for name in _COLUMNS_OF_START if name != "meta"},
-        meta=sa.func.coalesce(p("meta", c.meta.type), c.meta, type_=c.meta.type),
+            **_BLANK_ATTEMPT,
+            **{name: p(name, c[name].type) for name in _COLUMNS_OF_START if name != "meta"},
+            meta=sa.func.coalesce(p("meta", c.meta.type), c.meta, type_=c.meta.type),
+        )
     )
 )
 
@@ -211,20 +214,24 @@ _deadline_ahead = sa.case(
     (p("deadline", c.deadline.type) > now(), p("deadline", c.deadline.type)), else_=None
 )
 _RERUN = Noted(
-    sa.update(job)
-    .where(
-        this_attempt,
-        sa.or_(*(c.state == state for state in (states.PARKED, states.FAILURE, states.REVOKED))),
-    )
-    .values(
-        attempt=c.attempt + 1,
-        state=states.PENDING,
-        sends=0,
-        expires_at=None,
-        deadline=_deadline_ahead,
-        due_at=after("wake_in"),
-        wake_at=earliest(after("wake_in"), _deadline_ahead),
-        **_BLANK_ATTEMPT,
+    lambda: (
+        sa.update(job)
+        .where(
+            this_attempt,
+            sa.or_(
+                *(c.state == state for state in (states.PARKED, states.FAILURE, states.REVOKED))
+            ),
+        )
+        .values(
+            attempt=c.attempt + 1,
+            state=states.PENDING,
+            sends=0,
+            expires_at=None,
+            deadline=_deadline_ahead,
+            due_at=after("wake_in"),
+            wake_at=earliest(after("wake_in"), _deadline_ahead),
+            **_BLANK_ATTEMPT,
+        )
     )
 )
 

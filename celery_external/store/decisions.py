@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from celery_external import states
 from celery_external.schema import job
@@ -44,15 +43,19 @@ DECIDED = [
     c.started_at, c.parked_at, c.completed_at,
 ]  # fmt: skip
 _DECIDE = Noted(
-    sa.update(job)
-    .where(any_or_this_attempt, undecided)
-    .values(**decided, completed_by=p("by", sa.Text()), claim=None, wake_at=after("wake_in")),
+    lambda: (
+        sa.update(job)
+        .where(any_or_this_attempt, undecided)
+        .values(**decided, completed_by=p("by", sa.Text()), claim=None, wake_at=after("wake_in"))
+    ),
     DECIDED,
 )
 _DECIDE_OWN = Noted(
-    sa.update(job)
-    .where(running)
-    .values(**decided, completed_by=p("by", sa.Text()), wake_at=after("wake_in"))
+    lambda: (
+        sa.update(job)
+        .where(running)
+        .values(**decided, completed_by=p("by", sa.Text()), wake_at=after("wake_in"))
+    )
 )
 
 
@@ -102,9 +105,11 @@ def decide_own(
 
 
 _DECIDE_LOST = Noted(
-    sa.update(job)
-    .where(this_attempt, c.state == states.STARTED, undecided, mine)
-    .values(**decided, claim=None, wake_at=after("wake_in"))
+    lambda: (
+        sa.update(job)
+        .where(this_attempt, c.state == states.STARTED, undecided, mine)
+        .values(**decided, claim=None, wake_at=after("wake_in"))
+    )
 )
 
 
@@ -124,11 +129,13 @@ def decide_lost(
 
 
 _ANSWER = Noted(
-    sa.update(job)
-    .where(this_attempt, mine, c.kind == states.TIMED_OUT, c.answer.is_(None))
-    .values(
-        answer=p("kind", sa.Text()),
-        **{name: OUTCOME[name] for name in ("state", "outcome", "outcome_type", "reason")},
+    lambda: (
+        sa.update(job)
+        .where(this_attempt, mine, c.kind == states.TIMED_OUT, c.answer.is_(None))
+        .values(
+            answer=p("kind", sa.Text()),
+            **{name: OUTCOME[name] for name in ("state", "outcome", "outcome_type", "reason")},
+        )
     )
 )
 
@@ -161,7 +168,9 @@ def settle_continued(tx: Transaction, row: Row) -> None:
 
 
 _OVERRULE = Noted(
-    sa.update(job).where(this_attempt, mine, c.kind.is_not(None)).values(**OUTCOME, answer=None)
+    lambda: (
+        sa.update(job).where(this_attempt, mine, c.kind.is_not(None)).values(**OUTCOME, answer=None)
+    )
 )
 
 
@@ -180,12 +189,11 @@ def overrule(tx: Transaction, row: Row, claim: str, outcome: Mapping[str, Any]) 
 # --- Many at once ---------------------------------------------------------------------------------
 
 _MANY = ("id", "attempt", "kind", "state", "outcome", "outcome_type", "reason")
+_TYPES = {"attempt": sa.Integer, "outcome": sa.LargeBinary}
 
 
 def _decide_many(_dialect: str) -> Any:
-    array = postgresql.ARRAY
-    types = [array(sa.Integer if n == "attempt" else sa.LargeBinary if n == "outcome" else sa.Text)
-             for n in _MANY]  # fmt: skip
+    types: list[Any] = [sa.ARRAY(_TYPES.get(name, sa.Text)) for name in _MANY]
     arrays = [p(f"many_{n}", type_) for n, type_ in zip(_MANY, types, strict=True)]
     columns = [sa.column(n, type_.item_type) for n, type_ in zip(_MANY, types, strict=True)]
     given = sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived()

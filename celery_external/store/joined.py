@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.orm import Session, scoped_session
 
 from celery_external.errors import DatabaseUnavailableError, OptionError
 
@@ -40,8 +40,9 @@ def join(database: Home, using: Any) -> Joined:
     """
     if type(using).__module__.startswith("sqlalchemy.ext.asyncio"):
         raise OptionError("using", "is asynchronous: call inside `await session.run_sync(...)`")
-    if isinstance(using, (Session, scoped_session)):
-        connection = using.connection()
+    orm: Any = sys.modules.get("sqlalchemy.orm")  # who has a Session has loaded it
+    if orm is not None and isinstance(using, (orm.Session, orm.scoped_session)):
+        connection: sa.Connection = using.connection()
     elif isinstance(using, sa.Connection):
         connection = using
     else:

@@ -69,11 +69,11 @@ class Noted:
     It returns ``columns`` of the rows, by default all.
     """
 
-    def __init__(self, update: Any, columns: Sequence[sa.Column[Any]] = ROW) -> None:
+    def __init__(self, update: Callable[[], Any], columns: Sequence[sa.Column[Any]] = ROW) -> None:
         self._on_postgresql = Statement(
-            lambda _: add_history(update, columns, lambda _moved: _note_values())
+            lambda _: add_history(update(), columns, lambda _moved: _note_values())
         )
-        self._alone = Statement(lambda _: update.returning(*columns))
+        self._alone = Statement(lambda _: update().returning(*columns))
 
     def all(self, tx: Transaction, **values: Any) -> list[Row]:
         """Run it with its ``note_event``, ``note_by`` and so on; returns the rows."""

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from celery_external import states
 from celery_external.schema import history, job
@@ -79,7 +78,7 @@ def _each(values: Mapping[str, Any]) -> Statement:
 
 
 def _locked() -> sa.CTE:
-    arrays = {name: p(f"keys_{name}", postgresql.ARRAY(type_)) for name, type_ in _KEY.items()}
+    arrays = {name: p(f"keys_{name}", sa.ARRAY(type_)) for name, type_ in _KEY.items()}
     columns: list[Any] = [sa.column(name, type_) for name, type_ in _KEY.items()]
     given = sa.func.unnest(*arrays.values()).table_valued(*columns, name="given").render_derived()
     parked = job.alias("parked")

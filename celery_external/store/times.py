@@ -71,14 +71,16 @@ _new_deadline = sa.func.coalesce(
     after("timeout"), p("deadline", c.deadline.type), type_=c.deadline.type
 )
 _EXTEND = Noted(
-    sa.update(job)
-    .where(any_or_this_attempt, undecided)
-    .values(
-        deadline=_new_deadline,
-        wake_at=earliest(
-            earliest(earliest(_new_deadline, c.due_at), next_poll(c.wake_at)),
-            sa.case((not_started, c.expires_at), else_=None),
-        ),
+    lambda: (
+        sa.update(job)
+        .where(any_or_this_attempt, undecided)
+        .values(
+            deadline=_new_deadline,
+            wake_at=earliest(
+                earliest(earliest(_new_deadline, c.due_at), next_poll(c.wake_at)),
+                sa.case((not_started, c.expires_at), else_=None),
+            ),
+        )
     )
 )
 
@@ -111,9 +113,11 @@ def extend(
 # --- The sweep's bulk statements ------------------------------------------------------------------
 
 _EXPIRE = Noted(
-    sa.update(job)
-    .where(these_jobs, undecided)
-    .values(**decided, claim=None, wake_at=after("wake_in"))
+    lambda: (
+        sa.update(job)
+        .where(these_jobs, undecided)
+        .values(**decided, claim=None, wake_at=after("wake_in"))
+    )
 )
 
 
