@@ -176,12 +176,14 @@ def _send(installation: Installation, rows: Sequence[Row]) -> set[str]:
 
 
 def _announce(installation: Installation, rows: Sequence[Row]) -> None:
+    is_logged = logger.isEnabledFor(logging.INFO)
     for row in rows:
-        logger.info(
-            "Job %s[%s] attempt %s: %s%s", row["task"], row["id"], row["attempt"], row["kind"],
-            f" by {row['completed_by']}" if row["completed_by"] else "",
-            extra=name_job(row),
-        )  # fmt: skip
+        if is_logged:
+            logger.info(
+                "Job %s[%s] attempt %s: %s%s", row["task"], row["id"], row["attempt"], row["kind"],
+                f" by {row['completed_by']}" if row["completed_by"] else "",
+                extra=name_job(row),
+            )  # fmt: skip
         signals.send_completed(installation.app, row)
 
 

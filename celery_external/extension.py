@@ -336,4 +336,14 @@ def get_external(app: Celery | None = None) -> External:
     Raises:
         SettingsError: An ``external_*`` setting cannot be used.
     """
-    return External(app)
+    if app is None:
+        app = installation_of().app
+    # Kept on the app itself: neither outlives the other.
+    found: External | None = getattr(app, _KEPT, None)
+    if found is None:
+        found = External(app)
+        setattr(app, _KEPT, found)
+    return found
+
+
+_KEPT = "_celery_external"

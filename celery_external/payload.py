@@ -44,8 +44,9 @@ def dump(app: Celery, value: Any, what: str) -> tuple[bytes, str]:
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
         value = value.model_dump(mode="json")
-    dumped = serialize(value, app.conf.result_serializer, what)
-    if app.conf.result_serializer == "json":
+    serializer = app.conf.result_serializer
+    dumped = serialize(value, serializer, what)
+    if serializer == "json":
         _refuse_what_json_changes(value, what)
     return dumped
 

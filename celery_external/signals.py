@@ -30,6 +30,8 @@ sweep_ended = Signal(name="sweep_ended", providing_args=["due", "seconds"])
 
 def send_completed(app: Celery, row: Mapping[str, Any]) -> None:
     """Send ``job_completed`` for the outcome that a row shows."""
+    if not job_completed.receivers:
+        return
     parked_at = row["parked_at"]
     job_completed.send(
         app,

@@ -54,6 +54,11 @@ class Postgres:
         """The process id of the server."""
         return require(self._process).pid
 
+    @property
+    def log_path(self) -> Path:
+        """What the server writes to its log."""
+        return self._root / "log"
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
         settings = {
@@ -62,6 +67,8 @@ class Postgres:
             "unix_socket_directories": "",
             "max_connections": self.MAX_CONNECTIONS,
             "timezone": "UTC",
+            # For tests that count a database's statements (log_statement).
+            "log_line_prefix": "%d|%p|",
         }
         if not self._is_durable:
             # The machine does not lose power here: a commit survives the server's death by being
@@ -70,7 +77,7 @@ class Postgres:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._process = spawn(
             [str(self._wheel.bin_path / "postgres"), "-D", str(self._data), *options],
-            log=self._root / "log",
+            log=self.log_path,
             cwd=self._root,
             user=self._wheel.system_user,
         )
@@ -136,7 +143,7 @@ class Postgres:
         )
 
     def _is_ready(self) -> bool:
-        check_running(require(self._process), self._root / "log")
+        check_running(require(self._process), self.log_path)
         try:
             self._connect().close()
         except psycopg.OperationalError:

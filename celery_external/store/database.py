@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -202,9 +203,11 @@ class Database:
         with self.guarded():
             raw, pool = self.engine.raw_connection(), self.engine.pool
             try:
-                cursor = raw.cursor()
+                # Kept with its connection: it knows by now how each column is read.
+                cursor = raw.info.get("cursor")
+                if cursor is None:
+                    cursor = raw.info["cursor"] = raw.cursor()
                 yield cursor
-                cursor.close()
             except self._unavailable as exc:
                 raw.invalidate(exc)
                 raise
@@ -276,8 +279,10 @@ class Database:
             self.engine.dispose(close=False)
 
 
-#: A connection that has rested longer is asked whether it still works (seconds).
+#: A connection that has rested longer is looked at, and after a while asked, whether it still works
+#: (seconds): a server that ends says so, what only passes on may forget without a word.
 _REST = 0.05
+_LONG_REST = 60.0
 
 
 def _note_use(_connection: object, record: Any) -> None:
@@ -285,13 +290,22 @@ def _note_use(_connection: object, record: Any) -> None:
 
 
 def _refuse_stale(connection: Any, record: Any, _proxy: object) -> None:
-    """A server that was restarted must not cost the next caller an error."""
-    if time.monotonic() - record.info.get("used_at", time.monotonic()) < _REST:
+    """A server that was restarted must not cost the next caller an error, nor each a round trip."""
+    now = time.monotonic()
+    rested = now - record.info.get("used_at", now)
+    if rested < _REST or (rested < _LONG_REST and _is_silent(connection)):
         return
     try:
         connection.execute("SELECT 1")
     except Exception as exc:
         raise sa.exc.DisconnectionError from exc
+
+
+def _is_silent(connection: Any) -> bool:
+    """Whether the server has sent nothing meanwhile: its goodbye would be there to be read."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
