@@ -303,6 +303,8 @@ def _refuse_stale(connection: Any, record: Any, _proxy: object) -> None:
 
 def _is_silent(connection: Any) -> bool:
     """Whether the server has sent nothing meanwhile: its goodbye would be there to be read."""
+    if connection.closed:
+        return False
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return not poll.poll(0)
