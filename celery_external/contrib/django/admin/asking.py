@@ -28,6 +28,8 @@ from celery_external.errors import (
     ResultInvalidError,
     UnserializableError,
 )
+from celery_external.glance import glance_at
+from celery_external.installation import installation_of
 from celery_external.logs import name_job
 from celery_external.naming import can_be_id
 from celery_external.question import Question, question_of
@@ -182,7 +184,7 @@ class ActPage:
 
     def _details(self, row: Job) -> dict[str, Any]:
         try:
-            job = get_external().get_job(row.pk, using=find_alias())
+            job = glance_at(installation_of(), row.pk, using=find_alias()).job
         except JobNotFoundError:  # purged in between; the act will say so
             return {}
         return {
