@@ -11,13 +11,12 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.adapters.conftest import gunicorn, running_shop, urls_of
 from tests.adapters.site import Site
-from tests.browser.person import Person
+from tests.browser.person import PATIENCE, Person
+from tests.browser.visitor import Visitor, visiting
 from tests.callers import KEY
 from tests.conftest import skip_without
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-#: Milliseconds.
-PATIENCE = 20_000
 SHOP = "tests.browser.shop"
 
 
@@ -66,3 +65,15 @@ def person(browser: Browser, site: Site) -> Iterator[Person]:
         made = Person(context, site)
         yield made
         made.check()
+
+
+@pytest.fixture
+def ada(browser: Browser, site: Site) -> Iterator[Visitor]:
+    """Somebody who may decide."""
+    yield from visiting(browser, site, "ada")
+
+
+@pytest.fixture
+def bob(browser: Browser, site: Site) -> Iterator[Visitor]:
+    """Somebody who may only look."""
+    yield from visiting(browser, site, "bob")
