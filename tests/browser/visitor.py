@@ -10,8 +10,10 @@ from uuid import uuid4
 from celery import chain
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from celery_external import ExternalTask
 from tests.adapters.site import Site
 from tests.browser.person import PATIENCE, Person
+from tests.rows import ask
 
 
 class Visitor(Person):
@@ -58,6 +60,13 @@ def begin(site: Site, task: Any = None, *given: str, **options: Any) -> Any:
     result: Any = chain(first, site.shop.publish.s()).apply_async()
     site.shop.wait_state(result.parent.id, "PARKED")
     return result
+
+
+def waiting(site: Site, task: str, **options: Any) -> str:
+    """A job that is open, and that no worker changes."""
+    make = site.shop.app.task(base=ExternalTask, shared=False, name=f"tests.browser.shop.{task}")
+    job_id: str = make(ask).apply_async(("x",), queue="nobody's", **options).id
+    return job_id
 
 
 def label() -> str:
