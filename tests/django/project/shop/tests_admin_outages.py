@@ -62,6 +62,8 @@ class Selection(TransactionTestCase):  # type: ignore[misc]  # Django has no typ
         if connection.vendor == "sqlite":
             # Somebody else writes, for longer than anybody waits.
             connection.connection.execute("PRAGMA busy_timeout = 1")
+            # The next test is as patient as ever.
+            self.addCleanup(connection.close)
             other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
             self.addCleanup(other.close)
             other.execute("BEGIN IMMEDIATE")
