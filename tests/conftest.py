@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import pytest
 from celery import _state
 
+from tests import plans
 from tests.callers import Callers
 from tests.processes import REPOSITORY, Process
 from tests.rows import Rows
@@ -109,6 +110,15 @@ def postgres_template(postgres: Postgres) -> str:
 def postgres_url(postgres: Postgres, postgres_template: str) -> Iterator[str]:
     """A fresh migrated database on PostgreSQL."""
     url = postgres.create_database(postgres_template)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def many_jobs_url(postgres: Postgres, postgres_template: str) -> Iterator[str]:
+    """A database with 100,000 jobs and statistics, which nobody changes."""
+    url = postgres.create_database(postgres_template)
+    plans.fill(url)
     yield url
     postgres.drop_database(url)
 

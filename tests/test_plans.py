@@ -6,16 +6,15 @@ as they are planned for the values at hand and as they are planned once for all 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import psycopg
 import pytest
-from psycopg import sql
 
+from celery_external.glance import MAX_LINES
 from celery_external.store import (
     ailing,
     counts,
@@ -28,53 +27,15 @@ from celery_external.store import (
     times,
 )
 from celery_external.store.database import Row, Transaction
+from tests.plans import LONG_LIVED, MODES, Explainer, indexes, nodes, seq_scans
 from tests.rows import Rows
-from tests.servers import Postgres
-
-JOBS = 100_000
-#: As many jobs as a shop has after a while: most are over, some wait, few are due.
-FILL = """
-INSERT INTO celery_external_job ({columns})
-SELECT {values} FROM celery_external_job, generate_series(1, {jobs}) AS n
-"""
-VALUES = {
-    "id": "'job-' || n",
-    "task": "CASE WHEN n % 3 = 0 THEN 'rows.render' ELSE 'rows.ask' END",
-    "state": "CASE WHEN n % 2000 = 8 THEN 'PENDING' WHEN n % 4 = 0 THEN 'PARKED' "
-    "WHEN n % 1000 = 1 THEN 'FAILURE' ELSE 'SUCCESS' END",
-    "kind": "CASE WHEN n % 4 = 0 THEN NULL WHEN n % 1000 = 1 THEN 'failed' ELSE 'succeeded' END",
-    "sends": "CASE WHEN n % 4000 = 8 THEN 4 ELSE 0 END",
-    "wake_at": "CASE WHEN n % 4 = 0 OR n % 1000 = 1 "
-    "THEN now() + interval '1 hour' + n * interval '20 seconds' END",
-    "created_at": "now() - n * interval '20 seconds'",
-    "parked_at": "CASE WHEN n % 10 > 0 THEN now() - n * interval '20 seconds' END",
-    "completed_at": "CASE WHEN n % 4 > 0 THEN now() - n * interval '20 seconds' END",
-    "root_id": "'root-' || n / 3",
-    "reference": "'ref-' || n",
-    "labels": "jsonb_build_array('every', 'label-' || n % 1000)",
-}
-HISTORY = """
-INSERT INTO celery_external_history (namespace, job_id, attempt, event, at)
-SELECT namespace, id, 1, 'succeeded', now() FROM celery_external_job
-"""
 
 
 @pytest.fixture(scope="module")
-def rows(postgres: Postgres, postgres_template: str) -> Iterator[Rows]:
-    """Many jobs, in a database that these tests share and do not change."""
-    url = postgres.create_database(postgres_template)
-    with closing(Rows(url)) as made:
-        row = made.get(made.pending())
-        columns, values = ", ".join(row), ", ".join(VALUES.get(name, name) for name in row)
-        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-            for statement in (
-                FILL.format(columns=columns, values=values, jobs=JOBS),
-                HISTORY,
-                "VACUUM (ANALYZE)",
-            ):
-                connection.execute(cast("Any", statement))
+def rows(many_jobs_url: str) -> Iterator[Rows]:
+    """Many jobs, in a database that these tests do not change."""
+    with closing(Rows(many_jobs_url)) as made:
         yield made
-    postgres.drop_database(url)
 
 
 @pytest.fixture(scope="module", params=["vacuumed", "never vacuumed"])
@@ -93,46 +54,7 @@ RELALLVISIBLE = "SELECT relallvisible FROM pg_class WHERE relname = 'celery_exte
 FORGET = "UPDATE pg_class SET relallvisible = {number} WHERE relname = 'celery_external_job'"
 
 
-class Explainer:
-    """A cursor that keeps the plan of each statement and returns no rows."""
-
-    def __init__(self, connection: psycopg.Connection[Any], options: str = "") -> None:
-        self._connection = connection
-        self._options = options
-        self.plans: list[dict[str, Any]] = []
-
-    def execute(self, text: str, params: Mapping[str, Any]) -> None:
-        """Explain a statement of the store."""
-        names: list[str] = []
-
-        def number(found: re.Match[str]) -> str:
-            if found[1] not in names:
-                names.append(found[1])
-            return f"${names.index(found[1]) + 1}"
-
-        numbered = re.sub(r"%\((\w+)\)s", number, text).replace("%%", "%")
-        values = sql.SQL(", ").join(sql.Literal(params[name]) for name in names)
-        run = self._connection.execute
-        run(sql.SQL("PREPARE explained AS {}").format(sql.SQL(cast("Any", numbered))))
-        explain = sql.SQL("EXPLAIN (FORMAT JSON {}) EXECUTE explained ({})")
-        plan = run(explain.format(sql.SQL(cast("Any", self._options)), values)).fetchone()
-        run("DEALLOCATE explained")
-        assert plan is not None
-        self.plans.append(plan[0][0]["Plan"])
-
-    def fetchall(self) -> list[Any]:
-        """Nothing was run."""
-        return []
-
-
-def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The plan and all that is in it."""
-    yield plan
-    for inner in plan.get("Plans", []):
-        yield from nodes(inner)
-
-
-Run = Callable[[Rows, Transaction], object]
+Run = Callable[..., object]
 
 
 def found(**filters: Any) -> Run:
@@ -241,6 +163,15 @@ HOT: dict[str, tuple[Run, str]] = {
         lambda rows, tx: read.get_history(tx, rows.namespace, "job-4"),
         "celery_external_history_job",
     ),
+    **{
+        f"the end of a history{of}": (
+            lambda rows, tx, job_id=job_id: read.get_newest_history(
+                tx, rows.namespace, job_id, MAX_LINES
+            ),
+            "celery_external_history_job",
+        )
+        for of, job_id in (("", "job-4"), (" without an end", LONG_LIVED))
+    },
     "what is due": (lambda rows, tx: read.lock_due(tx, rows.namespace, 500), WAKE_AT),
     "whether anything is overdue": (
         lambda rows, tx: read.is_overdue(tx, rows.namespace, 60),
@@ -269,9 +200,6 @@ HOT: dict[str, tuple[Run, str]] = {
 }
 
 
-MODES = ("force_custom_plan", "force_generic_plan")
-
-
 @pytest.mark.parametrize("what", HOT)
 def test_it_is_read_by_its_index(seen: Rows, what: str) -> None:
     run, index = HOT[what]
@@ -289,21 +217,6 @@ def explained(rows: Rows, run: Run, mode: str) -> list[dict[str, Any]]:
         explainer = Explainer(connection)
         run(rows, Transaction(rows.database.engine.dialect, explainer))
     return explainer.plans
-
-
-def seq_scans(plan: Mapping[str, Any]) -> list[str]:
-    """The tables that are read from end to end; of kept signals there are none."""
-    return [
-        node["Relation Name"]
-        for node in nodes(plan)
-        if node["Node Type"] == "Seq Scan"
-        and node["Relation Name"] in {"celery_external_job", "celery_external_history"}
-    ]
-
-
-def indexes(plan: Mapping[str, Any]) -> set[str]:
-    """The indexes that are used."""
-    return {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
 
 
 # --- Views of all jobs ----------------------------------------------------------------------------
@@ -336,6 +249,13 @@ VIEWS: dict[str, tuple[Run, set[str]]] = {
         lambda rows, tx: stats.count_labels(tx, rows.namespace, "rows.ask", 1000),
         {UNSETTLED},
     ),
+    **{
+        f"how many lines a history has, of {job_id}": (
+            lambda rows, tx, job_id=job_id: counts.count_lines(tx, rows.namespace, job_id),
+            {"celery_external_history_job"},
+        )
+        for job_id in ("job-4", LONG_LIVED)
+    },
     "outcomes of an hour": (count_outcomes, {COMPLETED}),
     "what nobody sweeps": (
         lambda rows, tx: ailing.find_unswept(tx, rows.namespace, 60, 1000),

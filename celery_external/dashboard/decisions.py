@@ -19,6 +19,7 @@ from celery_external.errors import (
     UnserializableError,
 )
 from celery_external.extension import External
+from celery_external.glance import glance_at
 from celery_external.inputs import Input
 from celery_external.installation import installation_of
 from celery_external.job import Receipt
@@ -207,8 +208,8 @@ def _is_repeated(external: External, exc: ExternalError, said: Decision) -> bool
     """Whether a second click has come after the first one, which made a new attempt."""
     if not isinstance(exc, StaleAttemptError) or said.action != "rerun":
         return False
-    history = external.get_job(exc.job_id).history
+    seen = glance_at(installation_of(external.app), exc.job_id)
     return any(
         line.event == "rerun" and (line.attempt, line.by) == (exc.attempt + 1, said.by)
-        for line in history
+        for line in seen.job.history
     )

@@ -9,13 +9,11 @@ from typing import Any, Final
 
 from celery_external import states, strict_json
 from celery_external.errors import JobNotFoundError, OptionError, StaleAttemptError
+from celery_external.glance import Glance, glance_at
 from celery_external.inputs import Input
 from celery_external.installation import installation_of
 from celery_external.job import HistoryEntry, Job
-from celery_external.naming import known_id, require_row
 from celery_external.question import AnswerError, Question
-from celery_external.store import read
-from celery_external.view import job_from
 from celery_external.webhooks.asking import place_problems, read_all, shown_in
 from celery_external.webhooks.exchange import RefusedError
 
@@ -39,8 +37,6 @@ from .visit import Visit
 
 #: Of a canvas, on one page.
 MAX_RELATIVES: Final = 50
-#: Of a history, on one page: the newest.
-MAX_LINES: Final = 200
 #: Of attempts, on one page: the newest.
 MAX_ATTEMPTS: Final = 50
 #: Of meta, on one page.
@@ -151,21 +147,18 @@ def _read_result(visit: Visit, job_id: str, typed: Mapping[str, str]) -> Any:
 def _show(
     visit: Visit, job_id: str, refusal: Refusal | None = None, *, said: str | None = None
 ) -> Response:
-    installation = installation_of(visit.app)
     try:
-        row = require_row(installation, installation.database, known_id(installation, job_id))
+        seen = glance_at(installation_of(visit.app), job_id)
     except JobNotFoundError as exc:
         # Its own words name the database's host, which is not for whoever may only look.
         raise RefusedError(404, "not_found") from exc
-    with installation.database.alone() as tx:
-        history = read.get_history(tx, installation.namespace, row["id"])
-    job = job_from(visit.app, row, history)
+    job = seen.job
     if refusal is not None and refusal.attempt != job.attempt:
         # The page's forms are the new attempt's from here on: whoever sends one again must know.
         stale = tell_stale(StaleAttemptError(job.id, refusal.attempt, job.attempt))
         refusal = replace(refusal, problems={"": stale}, status=409)
     forms, ignorance = _forms(visit, job)
-    relatives, attempts = _find_relatives(visit, job), _attempts(job)
+    relatives, attempts = _find_relatives(visit, job), _attempts(seen)[-MAX_ATTEMPTS:]
     sent = refusal.action if refusal else None
     return show(
         visit,
@@ -176,13 +169,14 @@ def _show(
         waiting=_tell_waiting(job),
         meta=list(job.meta.items())[:MAX_KEYS],
         more_meta=max(0, len(job.meta) - MAX_KEYS),
-        onward=read_onward(visit.app, row),
+        onward=read_onward(visit.app, seen.row),
         relatives=relatives,
         linked={one.id for one in relatives},
-        attempts=attempts[-MAX_ATTEMPTS:],
-        more_attempts=max(0, len(attempts) - MAX_ATTEMPTS),
-        lines=job.history[-MAX_LINES:],
-        older=max(0, len(job.history) - MAX_LINES),
+        attempts=attempts,
+        more_attempts=attempts[0].number - 1,
+        lines=job.history,
+        is_cut=seen.is_cut,
+        all_lines=seen.lines,
         forms=[replace(form, is_open=form.is_open or form.action == sent) for form in forms],
         ignorance=ignorance,
         values={form.action: _values(form, refusal) for form in forms},
@@ -288,16 +282,19 @@ def _find_relatives(visit: Visit, job: Job) -> list[Job]:
     return [one for one in page if one.id != job.id][:MAX_RELATIVES]
 
 
-def _attempts(job: Job) -> list[Attempt]:
-    """Those that are over, as the history has them, and the one that is on."""
+def _attempts(seen: Glance) -> list[Attempt]:
+    """Those that are over, as the end of the history has them, and the one that is on."""
+    job = seen.job
     ends: dict[int, str] = {}
     over: list[tuple[int, HistoryEntry]] = []
-    # Once through all of it: a job that runs again for ever has a long one.
     for line in job.history:
         if line.event in _ENDS:
             ends[line.attempt] = line.event
         if "started_at" in line.details:
             over.append((int(line.details.get("attempt", line.attempt - 1)), line))
+    if seen.is_cut:
+        # How the first of them has ended may stand in what was not read.
+        over = over[1:]
     found = [_ended(line, number, ends.get(number, line.event)) for number, line in over]
     now = Attempt(
         job.attempt, job.started_at, job.parked_at, job.completed_at, job.reference, job.kind

@@ -8,11 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from celery_external.schema import job
+from celery_external.schema import history, job
 
 from .database import Statement, Transaction
 from .filters import are_unsettled, conditions, indexed, told_by_index, values_of
-from .noted import c, p
+from .noted import c, its_history, p
 from .sql import explained
 
 #: So many are counted one by one, in some milliseconds.
@@ -39,9 +39,27 @@ def count(
     found = _number(tx, statement, {**values, "p_limit": CAP + 1})
     if found <= CAP:
         return found, True
-    row = tx.one(_plan(names, has), **values)
-    estimate = int(row["plan"][0]["Plan"]["Plan Rows"]) if row else 0
-    return max(estimate, found), False
+    return _estimate(tx, _plan(names, has), values, found)
+
+
+_LINES = sa.select(history.c.id).where(its_history)
+_FIRST_LINES = _LINES.limit(p("limit", sa.Integer())).subquery()
+_COUNT_LINES = Statement(lambda _: sa.select(sa.func.count(_FIRST_LINES.c.id).label("number")))
+_PLAN_LINES = Statement(lambda _: explained(_LINES))
+
+
+def count_lines(tx: Transaction, namespace: str, job_id: str) -> tuple[int, bool]:
+    """How many lines a job's history has, and whether that is exact.
+
+    SQLite has no estimate, and counts them all.
+    """
+    is_estimated = tx.dialect.name == "postgresql"
+    values = {"p_namespace": namespace, "p_id": job_id}
+    limit = CAP + 1 if is_estimated else -1
+    found = _number(tx, _COUNT_LINES, {**values, "p_limit": limit})
+    if not is_estimated or found <= CAP:
+        return found, True
+    return _estimate(tx, _PLAN_LINES, values, found)
 
 
 def are_few(tx: Transaction, namespace: str, filters: Mapping[str, Any], limit: int) -> bool:
@@ -50,6 +68,15 @@ def are_few(tx: Transaction, namespace: str, filters: Mapping[str, Any], limit: 
     statement = _count(frozenset(filters), None, by_index=by_index, is_all=False)
     given = {**values_of(filters), "p_namespace": namespace, "p_limit": limit + 1}
     return _number(tx, statement, given) <= limit
+
+
+def _estimate(
+    tx: Transaction, plan: Statement, values: Mapping[str, Any], found: int
+) -> tuple[int, bool]:
+    """What the planner expects; it may expect fewer than have been found."""
+    row = tx.one(plan, **values)
+    estimate = int(row["plan"][0]["Plan"]["Plan Rows"]) if row else 0
+    return max(estimate, found), False
 
 
 def _number(tx: Transaction, statement: Statement, values: Mapping[str, Any]) -> int:

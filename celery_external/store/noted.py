@@ -42,6 +42,8 @@ def after(name: str) -> seconds_from_now:
 
 
 this_job = sa.and_(c.namespace == p("namespace"), c.id == p("id"))
+#: The lines of its history.
+its_history = sa.and_(history.c.namespace == p("namespace"), history.c.job_id == p("id"))
 these_jobs = sa.and_(c.namespace == p("namespace"), is_among(c.id, p("ids", Json())))
 this_attempt = sa.and_(this_job, c.attempt == p("attempt"))
 any_or_this_attempt = sa.and_(

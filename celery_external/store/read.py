@@ -13,15 +13,17 @@ from celery_external.schema import Json, history, job
 from . import counts
 from .database import Row, Statement, Transaction
 from .filters import are_unsettled, conditions, few, indexed, told_by_index, values_of
-from .noted import c, p, this_job
+from .noted import c, its_history, p, this_job
 from .sql import is_among, now, once, seconds_from_now
 
 _GET = Statement(lambda _: sa.select(job).where(this_job))
-_HISTORY = Statement(
+_HISTORY = Statement(lambda _: sa.select(history).where(its_history).order_by(history.c.id))
+_NEWEST = Statement(
     lambda _: (
         sa.select(history)
-        .where(history.c.namespace == p("namespace"), history.c.job_id == p("id"))
-        .order_by(history.c.id)
+        .where(its_history)
+        .order_by(history.c.id.desc())
+        .limit(p("limit", sa.Integer()))
     )
 )
 
@@ -34,6 +36,11 @@ def get(tx: Transaction, namespace: str, job_id: str) -> Row | None:
 def get_history(tx: Transaction, namespace: str, job_id: str) -> list[Row]:
     """The job's history, oldest first."""
     return tx.all(_HISTORY, p_namespace=namespace, p_id=job_id)
+
+
+def get_newest_history(tx: Transaction, namespace: str, job_id: str, limit: int) -> list[Row]:
+    """At most ``limit`` lines, those of the history's end, oldest first."""
+    return tx.all(_NEWEST, p_namespace=namespace, p_id=job_id, p_limit=limit)[::-1]
 
 
 _BY_REFERENCE = Statement(

@@ -11,13 +11,12 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.adapters.conftest import gunicorn, running_shop, urls_of
 from tests.adapters.site import Site
-from tests.browser.person import Person
+from tests.browser.person import PATIENCE, Person
+from tests.browser.visitor import Visitor, begin, label, visiting, waiting
 from tests.callers import KEY
 from tests.conftest import skip_without
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-#: Milliseconds.
-PATIENCE = 20_000
 SHOP = "tests.browser.shop"
 
 
@@ -66,3 +65,44 @@ def person(browser: Browser, site: Site) -> Iterator[Person]:
         made = Person(context, site)
         yield made
         made.check()
+
+
+@pytest.fixture
+def ada(browser: Browser, site: Site) -> Iterator[Visitor]:
+    """Somebody who may decide."""
+    yield from visiting(browser, site, "ada")
+
+
+@pytest.fixture
+def bob(browser: Browser, site: Site) -> Iterator[Visitor]:
+    """Somebody who may only look."""
+    yield from visiting(browser, site, "bob")
+
+
+@pytest.fixture(scope="session")
+def paths(site: Site) -> dict[str, str]:
+    """Pages that have between them all that the dashboard shows."""
+    name, shop = label(), site.shop
+    chained = begin(site, labels=[name], meta={"long": "x" * 5000})
+    job_id = chained.parent.id
+    shop.external.extend_job(job_id, timeout=3600, by="ada", reason="x" * 5000)
+    shop.external.rerun_job(job_id, by="ada")
+    shop.wait_state(job_id, "PARKED")
+    shop.external.signal_progress(job_id, 1, 2, "frames")
+    related = waiting(site, "approve", root_id=job_id, parent_id=job_id)
+    for _ in range(25):
+        waiting(site, "render", labels=[name])
+    over = waiting(site, "render")
+    shop.external.signal_failed(over, "no", by="ada")
+    return {
+        "overview": "/",
+        "overview, live": "/?hours=1&live=1",
+        "list": f"/jobs?label={name}&limit=25",
+        "list, live": f"/jobs?label={name}&limit=25&live=1",
+        "job": f"/job?id={job_id}",
+        "job, live": f"/job?id={job_id}&live=1",
+        "job that is asked": f"/job?id={related}",
+        "job that is rated": f"/job?id={waiting(site, 'rate')}",
+        "job that is over": f"/job?id={over}",
+        "no job": "/job?id=nobody",
+    }

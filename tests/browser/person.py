@@ -8,6 +8,8 @@ from playwright.sync_api import BrowserContext, Locator, Page, Request, expect
 
 from tests.adapters.site import Site
 
+#: Milliseconds.
+PATIENCE = 20_000
 #: What a browser logs of an answer that is no error of the page.
 _STATUS = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d ")
 

@@ -50,6 +50,12 @@ def approve(text: str) -> None:
     current_job.meta["text"] = text
 
 
+@app.task(base=ExternalTask, form=Review)
+def rate(text: str) -> None:
+    """A person says something about it, and has no choices."""
+    current_job.meta["text"] = text
+
+
 @app.task(base=ExternalTask)
 def render(prompt: str) -> None:
     """A person completes or fails it."""

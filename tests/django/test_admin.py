@@ -18,12 +18,14 @@ from tests.processes import Process, Worker
 from tests.servers import Postgres
 from tests.waiting import wait_for
 
-TESTS = (f"{PROJECT}.shop.tests_admin", f"{PROJECT}.shop.tests_admin_acts")
+SHOP = f"{PROJECT}.shop"
+TESTS = (f"{SHOP}.tests_admin", f"{SHOP}.tests_admin_acts", f"{SHOP}.tests_admin_outages.Outages")
+ON_A_SERVER = f"{SHOP}.tests_admin_outages.OnAServer"
 JOBS = "/admin/celery_external/job/"
 
 
 def test_on_postgresql(postgres: Postgres) -> None:
-    run(Project({**MEMORY, "DATABASE_URL": postgres.create_database()}, ADMIN), *TESTS)
+    run(Project({**MEMORY, "DATABASE_URL": postgres.create_database()}, ADMIN), *TESTS, ON_A_SERVER)
 
 
 def test_on_sqlite(sqlite_url: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import messages
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import quote
-from django.db import connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -19,6 +19,7 @@ from django.urls import reverse
 
 from celery_external import get_external
 from celery_external.acting import act
+from celery_external.contrib.django.database import home_on
 from celery_external.contrib.django.jobs import find_alias
 from celery_external.contrib.django.models import Job
 from celery_external.errors import (
@@ -28,6 +29,8 @@ from celery_external.errors import (
     ResultInvalidError,
     UnserializableError,
 )
+from celery_external.glance import glance_at
+from celery_external.installation import installation_of
 from celery_external.logs import name_job
 from celery_external.naming import can_be_id
 from celery_external.question import Question, question_of
@@ -35,6 +38,7 @@ from celery_external.question import Question, question_of
 from . import shown
 from .acts import Act, Target
 from .forms import ActForm, AnswerForm, form_for
+from .report import Report, Stop
 
 if TYPE_CHECKING:
     from .job import JobAdmin
@@ -43,8 +47,6 @@ logger = logging.getLogger("celery_external")
 
 #: Jobs that one act may be for: they are decided one by one.
 MAX_TARGETS = 1000
-#: Refusals that are told in words; of the others, how many.
-MAX_REFUSALS = 10
 _ATTEMPT = re.compile("[0-9]{1,9}")
 #: What another answer may cure.
 _CURABLE = (ResultInvalidError, UnserializableError)
@@ -182,7 +184,7 @@ class ActPage:
 
     def _details(self, row: Job) -> dict[str, Any]:
         try:
-            job = get_external().get_job(row.pk, using=find_alias())
+            job = glance_at(installation_of(), row.pk, using=find_alias()).job
         except JobNotFoundError:  # purged in between; the act will say so
             return {}
         return {
@@ -194,14 +196,15 @@ class ActPage:
 
     def _do_all(self, said: Mapping[str, Any]) -> None:
         """One transaction a job, or one for all under ATOMIC_REQUESTS."""
-        alias = find_alias()
+        alias = find_alias() or DEFAULT_DB_ALIAS
         is_within = connections[alias].in_atomic_block
-        refused: list[ExternalError] = []
-        done = repeated = 0
-        for target in self.targets:
+        report = Report(self.act)
+        for place, target in enumerate(self.targets):
+            word = ""
             try:
-                with transaction.atomic(using=alias):
-                    outcome = self._do(target, said, alias, refused)
+                # Django's own errors as well, at BEGIN and COMMIT: what was done before counts.
+                with home_on(alias).guarded(), transaction.atomic(using=alias):
+                    word = self._do(target, said, alias, report.refused)
             except DatabaseUnavailableError as exc:
                 if is_within:
                     raise
@@ -211,17 +214,19 @@ class ActPage:
                     self.act.name,
                     extra=name_job(target.job_id),
                 )
-                refused.append(exc)
+                # Each of the others would wait for the database as long again.
+                left = self.targets[place + 1 :]
+                report.stop = Stop(exc, target, is_unsure=word == "applied", left=left)
                 break
-            done += outcome == "applied"
-            repeated += outcome == "duplicate"
-        self._report(done, repeated, refused)
+            report.count(target, word)
+        for level, text in report.tell():
+            self._tell(level, text)
 
     def _do(
         self,
         target: Target,
         said: Mapping[str, Any],
-        alias: str | None,
+        alias: str,
         refused: list[ExternalError],
     ) -> str:
         """What became of it: applied, duplicate or refused."""
@@ -265,19 +270,6 @@ class ActPage:
 
     # --- What is told ---
 
-    def _report(self, done: int, repeated: int, refused: Sequence[ExternalError]) -> None:
-        if done:
-            self._tell(messages.SUCCESS, f"{_jobs(done)} {self.act.done}.")
-        if repeated:
-            self._tell(
-                messages.INFO, f"{_jobs(repeated)} {self.act.done} before, with the same words."
-            )
-        for error in refused[:MAX_REFUSALS]:
-            self._tell(messages.ERROR, str(error))
-        if len(refused) > MAX_REFUSALS:
-            text = f"{_jobs(len(refused) - MAX_REFUSALS)} refused likewise."
-            self._tell(messages.ERROR, text)
-
     def _tell(self, level: int, text: str) -> None:
         self.model_admin.message_user(self.request, text, level)
 
@@ -299,10 +291,6 @@ class ActPage:
         """Whether somebody has selected jobs in the list, which has no such page of ours."""
         match = self.request.resolver_match
         return match is not None and str(match.url_name).endswith("_changelist")
-
-
-def _jobs(number: int) -> str:
-    return "1 job was" if number == 1 else f"{number:,} jobs were"
 
 
 def _find_task(row: Job) -> Any:

@@ -12,10 +12,11 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 
-from celery_external import get_external
 from celery_external.contrib.django.jobs import find_alias
 from celery_external.contrib.django.models import Job
 from celery_external.errors import JobNotFoundError
+from celery_external.glance import glance_at
+from celery_external.installation import installation_of
 from celery_external.naming import can_be_id
 
 from . import shown
@@ -160,13 +161,13 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no types
     # --- One job ---
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
-        """The row, and the job as :func:`celery_external.get_job` has it."""
+        """The row, and the job that is behind it, with the end of its history."""
         if not can_be_id(object_id):
             return None
         row = super().get_object(request, object_id, from_field)
         if row is not None:
             try:
-                row.job = get_external().get_job(row.pk, using=find_alias())
+                row.seen = glance_at(installation_of(), row.pk, using=find_alias())
             except JobNotFoundError:  # purged in between
                 return None
         return row
@@ -238,25 +239,25 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no types
     @admin.display(description="args")  # type: ignore[untyped-decorator]
     def positional(self, row: Job) -> str:
         """The positional arguments, as Celery shows them to people."""
-        return shown.show_text(row.job.argsrepr)
+        return shown.show_text(row.seen.job.argsrepr)
 
     @admin.display(description="kwargs")  # type: ignore[untyped-decorator]
     def keywords(self, row: Job) -> str:
         """The keyword arguments, likewise."""
-        return shown.show_text(row.job.kwargsrepr)
+        return shown.show_text(row.seen.job.kwargsrepr)
 
     def meta(self, row: Job) -> str:
         """What the job's task shows of it."""
-        return shown.show_json(dict(row.job.meta) or None)
+        return shown.show_json(dict(row.seen.job.meta) or None)
 
     @admin.display(description="result of the trigger")  # type: ignore[untyped-decorator]
     def trigger_result(self, row: Job) -> str:
         """What the trigger returned."""
-        return shown.show_json(row.job.trigger_result)
+        return shown.show_json(row.seen.job.trigger_result)
 
     def progress(self, row: Job) -> str:
         """How far the work is."""
-        return shown.show_progress(row.job.progress)
+        return shown.show_progress(row.seen.job.progress)
 
     @admin.display(description="reason")  # type: ignore[untyped-decorator]
     def why(self, row: Job) -> str:
@@ -265,7 +266,7 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no types
 
     def result(self, row: Job) -> str:
         """What the job's task returns."""
-        return shown.show_json(row.job.result)
+        return shown.show_json(row.seen.job.result)
 
     def root(self, row: Job) -> str:
         """The canvas, with a link to its jobs."""
@@ -279,4 +280,4 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[misc]  # Django has no types
     @admin.display(description="events")  # type: ignore[untyped-decorator]
     def history_lines(self, row: Job) -> str:
         """What became of the job so far: when, by whom and why."""
-        return str(shown.show_history(row.job.history))
+        return str(shown.show_history(row.seen))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +12,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from celery_external.job import HistoryEntry, Progress
+from celery_external.glance import Glance
+from celery_external.job import Progress
 from celery_external.webhooks.templating import write_json
 
 #: Characters: a longer text is folded.
@@ -58,8 +58,8 @@ def show_progress(progress: Progress | None) -> str:
     return ", ".join(part for part in parts if part and part != NOTHING)
 
 
-def show_history(entries: Iterable[HistoryEntry]) -> SafeString:
-    """A table, oldest first."""
+def show_history(seen: Glance) -> SafeString:
+    """A table, oldest first, which says what is not in it."""
     lines = [
         {
             "entry": entry,
@@ -67,6 +67,7 @@ def show_history(entries: Iterable[HistoryEntry]) -> SafeString:
             "reason": show_text(entry.reason),
             "details": show_json(dict(entry.details) or None),
         }
-        for entry in entries
+        for entry in seen.job.history
     ]
-    return render_to_string("admin/celery_external/job/history_table.html", {"lines": lines})
+    context = {"lines": lines, "all_lines": str(seen.lines), "is_cut": seen.is_cut}
+    return render_to_string("admin/celery_external/job/history_table.html", context)

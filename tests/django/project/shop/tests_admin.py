@@ -27,6 +27,7 @@ from celery_external import (
 )
 from celery_external.contrib.django.admin.listing import MAX_LISTED, MAX_SAMPLE
 from celery_external.contrib.django.models import Job
+from celery_external.glance import MAX_LINES
 from tests.django.project.shop.tasks import ask, judge
 
 LIST = "/admin/celery_external/job/"
@@ -251,6 +252,38 @@ class Looking(TestCase):  # type: ignore[misc]  # Django has no types
             assert row.deadline == exact.astimezone().replace(tzinfo=None)
         assert "July 1, 2040, 2:30 p.m." in self.page(job)
         assert "July 1, 2040, 2:30 p.m." in self.client.get(LIST).content.decode()
+
+    def test_of_a_long_history_a_page_reads_the_end(self) -> None:
+        job = ask.delay()
+        extend_job(job, timeout=3600)
+        number = 5 * MAX_LINES
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers "  # noqa: S608 - a number
+                f"WHERE n < {number}) INSERT INTO celery_external_history "
+                "(namespace, job_id, attempt, event, at, reason) SELECT namespace, job_id, "
+                "attempt, event, at, 'line ' || n || '.' FROM celery_external_history, numbers "
+                "ORDER BY n"
+            )
+        with CaptureQueriesContext(connection) as asked:
+            text = self.page(job)
+        ours = [one["sql"] for one in asked if "celery_external_history" in one["sql"]]
+        # The end, and how many there are; neither is the history.
+        assert len(ours) >= 2
+        assert f"LIMIT {MAX_LINES}" in ours[0]
+        assert all("LIMIT" in sql for sql in ours)
+        words = f"the last {MAX_LINES} of {number:,} lines; earlier lines are not shown"
+        assert words in text
+        shown = [n for n in range(1, number + 1) if f"line {n}." in text]
+        assert shown == list(range(number - MAX_LINES + 1, number + 1))
+        assert "earlier lines" not in self.page(ask.delay())
+        # Nor does the page that asks about it read more.
+        user = User.objects.get(username="viewer")
+        user.user_permissions.add(*Permission.objects.filter(codename="cancel_job"))
+        with CaptureQueriesContext(connection) as asked:
+            assert self.client.get(f"{LIST}act/cancel/?job={job.id}&attempt=1").status_code == 200
+        ours = [one["sql"] for one in asked if "celery_external_history" in one["sql"]]
+        assert [sql for sql in ours if "LIMIT" not in sql] == []
 
     def test_what_is_no_job(self) -> None:
         for name in ("nothing", "_00", "a/b", "x" * 300):

@@ -21,7 +21,8 @@ from celery_external import (
     signal_failed,
     signal_succeeded,
 )
-from celery_external.contrib.django.admin.asking import MAX_REFUSALS, MAX_TARGETS
+from celery_external.contrib.django.admin.asking import MAX_TARGETS
+from celery_external.contrib.django.admin.report import MAX_NAMED
 from tests.django.project.shop.tasks import ask, judge, measure
 from tests.django.project.shop.tests import sent
 from tests.django.project.shop.tests_admin import LIST, fill, update
@@ -268,13 +269,13 @@ class Acting(TestCase):  # type: ignore[misc]  # Django has no types
         assert get_job(job).kind is None
 
     def test_many_refusals_are_counted(self) -> None:
-        jobs = [ask.delay() for _ in range(MAX_REFUSALS + 2)]
+        jobs = [ask.delay() for _ in range(MAX_NAMED + 2)]
         page = self.select("cancel", *jobs)
         for job in jobs:
             signal_succeeded(job)
         response = self.client.post(page_of("cancel"), form_in(page))
         said = said_in(response)
-        assert (len(said), said[-1]) == (MAX_REFUSALS + 1, "2 jobs were refused likewise.")
+        assert (len(said), said[-1]) == (MAX_NAMED + 1, "2 jobs were refused likewise.")
 
     def test_what_is_no_selection(self) -> None:
         job = ask.delay()
