@@ -1,7 +1,7 @@
 """A database: its pool, its transactions, and statements that are compiled once.
 
-Statements are written in SQLAlchemy Core and run on the driver's own cursor: on the path of a
-signal, ``Connection.execute`` costs more than the row update that it carries.
+Statements are written in SQLAlchemy Core and run on the driver's own cursor: for a signal,
+``Connection.execute`` costs more than the row update that it carries.
 """
 
 from __future__ import annotations
@@ -201,7 +201,8 @@ class Database:
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
         with self.guarded():
-            raw, pool = self.engine.raw_connection(), self.engine.pool
+            pool = self.engine.pool
+            raw = self.engine.raw_connection()
             try:
                 # Kept with its connection: it knows by now how each column is read.
                 cursor = raw.info.get("cursor")
@@ -212,9 +213,9 @@ class Database:
                 raw.invalidate(exc)
                 raise
             finally:
-                if self.engine.pool is not pool and raw.is_valid:
-                    raw.invalidate()  # another thread has given the pool up meanwhile
                 raw.close()
+                if self.engine.pool is not pool:
+                    pool.dispose()  # another thread has given it up meanwhile
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -279,8 +280,8 @@ class Database:
             self.engine.dispose(close=False)
 
 
-#: A connection that has rested longer is looked at, and after a while asked, whether it still works
-#: (seconds): a server that ends says so, what only passes on may forget without a word.
+#: Seconds after which a connection is looked at, and asked, whether it still works: a server that
+#: ends says so, what only passes on may forget without a word.
 _REST = 0.05
 _LONG_REST = 60.0
 
@@ -291,8 +292,7 @@ def _note_use(_connection: object, record: Any) -> None:
 
 def _refuse_stale(connection: Any, record: Any, _proxy: object) -> None:
     """A server that was restarted must not cost the next caller an error, nor each a round trip."""
-    now = time.monotonic()
-    rested = now - record.info.get("used_at", now)
+    rested = (now := time.monotonic()) - record.info.get("used_at", now)
     if rested < _REST or (rested < _LONG_REST and _is_silent(connection)):
         return
     try:
