@@ -7,10 +7,10 @@ import importlib
 from pathlib import Path
 
 from tests.benchmarks.records import Records
-from tests.benchmarks.rig import open_rig
 from tests.benchmarks.report import tell
+from tests.benchmarks.rig import open_rig
 
-BENCHMARKS = ("signalling",)
+BENCHMARKS = ("signalling", "many")
 
 
 def main() -> None:
@@ -23,6 +23,7 @@ def main() -> None:
     with open_rig() as rig:
         records = Records(given.out, rig.settings())
         for name in given.names or BENCHMARKS:
+            rig.clear()
             importlib.import_module(f"tests.benchmarks.{name}").measure(rig, records, given.rounds)
     tell(given.out)
 

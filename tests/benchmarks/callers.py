@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import psycopg
-
-from celery_external import message, signal_succeeded
+from celery_external import signal_succeeded
 from tests.benchmarks.app import app
 from tests.benchmarks.connecting import connect
+from tests.benchmarks.owing import choose_send
 
 UPDATE = (
     "UPDATE floor SET state = 'SUCCESS', outcome = %s WHERE id = %s AND state = 'PARKED' "
@@ -20,15 +18,13 @@ UPDATE = (
 def make_acts(env: Mapping[str, str]) -> Callable[[tuple[str, str]], object]:
     """What is called with the case's name and the id of a row, or of a job."""
     update = _make_update(env)
-    send = message.send
 
     def act(item: tuple[str, str]) -> None:
         case, row_id = item
         if case == "floor":
             update(row_id)
             return
-        # Without the send: what is left to the sweep where the broker refuses at once.
-        message.send = send if case == "send" else _send_nothing
+        choose_send(is_sent=case == "send")
         signal_succeeded(row_id, {"approved": True}, attempt=1, by="alice", app=app)
 
     return act
@@ -43,7 +39,3 @@ def _make_update(env: Mapping[str, str]) -> Callable[[str], object]:
         assert found is not None
 
     return update
-
-
-def _send_nothing(*_args: Any, **_options: Any) -> set[str]:
-    return set()
