@@ -10,7 +10,7 @@ from tests.benchmarks.records import Records
 from tests.benchmarks.report import tell
 from tests.benchmarks.rig import open_rig
 
-BENCHMARKS = ("signalling", "many")
+BENCHMARKS = ("signalling", "many", "latency", "lifecycle")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -34,9 +34,12 @@ class Rig(Tables):
         self.module: Any = module
         super().__init__(url, get_external(module.app))
 
-    def worker(self, **options: Any) -> Worker:
-        """A worker of the app, not yet started."""
-        return Worker(APP, env=self.env, log_level="WARNING", **options)
+    def worker(self, *, env: Mapping[str, str] | None = None, **options: Any) -> Worker:
+        """A worker of the app, not yet started; it logs what a worker logs by default."""
+        worker = Worker(APP, env=env or self.env, log_level="WARNING", **options)
+        # It does not say so at this level: who needs it waits for what it does.
+        worker.ready = None
+        return worker
 
     def park_one(self) -> str:
         """A chain's external step, parked by a worker."""
