@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 from pathlib import Path
 
 from tests.benchmarks.records import Records
 from tests.benchmarks.report import tell
 from tests.benchmarks.rig import open_rig
+from tests.benchmarks.sized import check_disk, parse_size
 
-BENCHMARKS = ("signalling", "many", "latency", "lifecycle")
+BENCHMARKS = ("signalling", "many", "latency", "lifecycle", "scale")
 
 
 def main() -> None:
@@ -19,8 +21,13 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("bench.jsonl"))
+    parser.add_argument(
+        "--size", default=os.environ.get("SIZE") or "1m", type=parse_size,
+        help="the most jobs parked at once, such as 20k or 10m; default: 1m, or SIZE",
+    )  # fmt: skip
     given = parser.parse_args()
-    with open_rig() as rig:
+    check_disk(given.size)
+    with open_rig(given.size) as rig:
         records = Records(given.out, rig.settings())
         for name in given.names or BENCHMARKS:
             rig.clear()

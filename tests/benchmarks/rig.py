@@ -17,10 +17,12 @@ APP = "tests.benchmarks.app"
 
 
 class Rig(Tables):
-    """Servers, the app in this process, and its database."""
+    """Servers, the app in this process, and its database; ``size`` is the most to fill in."""
 
-    def __init__(self, postgres: Postgres, valkey: Valkey) -> None:
-        self.postgres, self.valkey = postgres, valkey
+    def __init__(self, postgres: Postgres, valkey: Valkey, size: int) -> None:
+        self.postgres, self.valkey, self.size = postgres, valkey, size
+        #: Databases of other sizes, as they are built.
+        self.sized: dict[int, Any] = {}
         url = postgres.create_database()
         self.env = {
             "BROKER_URL": valkey.fresh_database(),
@@ -72,12 +74,12 @@ class Rig(Tables):
 
 
 @contextmanager
-def open_rig() -> Iterator[Rig]:
+def open_rig(size: int = 1_000_000) -> Iterator[Rig]:
     """Start the servers: PostgreSQL with its own defaults, fsync among them."""
     with closing(Postgres(is_durable=True)) as postgres, closing(Valkey()) as valkey:
         postgres.start()
         valkey.start()
-        rig = Rig(postgres, valkey)
+        rig = Rig(postgres, valkey, size)
         try:
             yield rig
         finally:
