@@ -50,6 +50,10 @@ class Crew:
         seconds = max(end for _, end, _ in spans) - min(start for start, _, _ in spans)
         return seconds, [took for _, _, each in spans for took in each]
 
+    def __len__(self) -> int:
+        """How many processes there are."""
+        return len(self._processes)
+
     def close(self) -> None:
         """Send everybody home."""
         for pipe in self._pipes:

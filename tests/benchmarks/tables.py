@@ -87,9 +87,13 @@ class Tables:
             for block in data:
                 target.write(block)
 
-    def clear(self) -> None:
-        """Forget all jobs and bare rows."""
-        self.execute("TRUNCATE celery_external_job, celery_external_history, floor")
+    def clear(self, *, keep: str | None = None) -> None:
+        """Forget all jobs, but for one, and bare rows."""
+        job = "celery_external_job"
+        self.execute(f"CREATE TEMP TABLE kept AS SELECT * FROM {job} WHERE id = %s", (keep,))  # noqa: S608 - of our making
+        self.execute(f"TRUNCATE {job}, celery_external_history, floor")
+        self.execute(f"INSERT INTO {job} SELECT * FROM kept")  # noqa: S608
+        self.execute("DROP TABLE kept")
 
     def settle_down(self) -> None:
         """Have statistics and a checkpoint, so that no round pays for another's."""
