@@ -10,10 +10,12 @@ from celery import Celery
 from redis import Redis
 
 from celery_external import ExternalTask
+from celery_external.signals import sweep_ended
 
 app = Celery("bench", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
 app.conf.update(
     external_database_url=os.environ["DATABASE_URL"],
+    external_sweep_interval=float(os.environ.get("SWEEP_INTERVAL", "10")),
     worker_prefetch_multiplier=4,
     broker_connection_retry_on_startup=True,
     task_ignore_result=False,
@@ -46,3 +48,13 @@ def note(given: Any, key: str) -> None:
     """Note when this step began, and what the one before said."""
     now = time.monotonic()
     notes.rpush(key, f"{now!r} {given!r}")
+
+
+def count_sweep(**_: Any) -> None:
+    """Count the sweeps, beside the steps' notes."""
+    notes.incr("sweeps")
+
+
+# Only where it is asked for: of an idle sweep, this would be a good part.
+if "SWEEP_INTERVAL" in os.environ:
+    sweep_ended.connect(count_sweep)

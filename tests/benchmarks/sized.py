@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 
 from celery import Celery
+from redis import Redis
 
 from celery_external import get_external
 from tests.benchmarks.rig import Rig
@@ -45,7 +46,13 @@ class Sized(Tables):
     def __init__(self, rig: Rig, given: str, size: int) -> None:
         url = rig.postgres.create_database()
         self.size = size
-        self.env = {**rig.env, "DATABASE_URL": url, "BROKER_URL": rig.valkey.fresh_database()}
+        self.env = {
+            **rig.env,
+            "DATABASE_URL": url,
+            "BROKER_URL": rig.valkey.fresh_database(),
+            "NOTES_URL": rig.valkey.fresh_database(),
+        }
+        self.notes = Redis.from_url(self.env["NOTES_URL"])
         app = Celery(f"bench-{size}", broker=self.env["BROKER_URL"], set_as_current=False)
         app.conf.update(external_database_url=url, external_resume_grace=GRACE)
         super().__init__(url, get_external(app))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from celery_external import get_external
 from tests.benchmarks.app import app
@@ -17,7 +16,7 @@ GRACE = 86400.0
 def make_sweeper(_env: Mapping[str, str]) -> Callable[[object], object]:
     """What is called with whatever."""
     # Formatted and written, as by a worker, to where nobody reads it.
-    logging.basicConfig(stream=Path(os.devnull).open("w"))
+    logging.basicConfig(filename=os.devnull)
     app.conf.external_resume_grace = GRACE
     external = get_external(app)
 
