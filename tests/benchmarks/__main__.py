@@ -12,7 +12,17 @@ from tests.benchmarks.report import tell
 from tests.benchmarks.rig import open_rig
 from tests.benchmarks.sized import check_disk, parse_size
 
-BENCHMARKS = ("signalling", "many", "latency", "lifecycle", "scale", "expiry", "memory", "start")
+BENCHMARKS = (
+    "signalling",
+    "many",
+    "latency",
+    "lifecycle",
+    "scale",
+    "expiry",
+    "memory",
+    "start",
+    "sqlite",
+)
 
 
 def main() -> None:
