@@ -12,7 +12,7 @@ OLDEST_TESTS := $(foreach t,hooks park signals attempts timeouts ends eager,test
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest soak lint clean
+.PHONY: help demo test test-oldest soak bench lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-oldest: $(OLDEST_VENV)/.dev ## What touches Celery, with the oldest Celery 
 
 soak: $(VENV)/.dev ## Kills and restarts everything for MINUTES=10, then a ledger of every job (SEED repeats)
 	$(BIN)/python -m tests.soak $(or $(MINUTES),10) $(SEED)
+
+bench: $(VENV)/.dev ## What things cost, measured side by side (SIZE=10m; ARGS name one, or --help)
+	$(BIN)/python -m tests.benchmarks $(if $(SIZE),--size $(SIZE)) $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	$(BIN)/ruff check

@@ -18,12 +18,12 @@ PACKAGES = ("celery", "kombu", "sqlalchemy", "psycopg", "redis")
 
 
 class Records:
-    """A file of results that a run adds to."""
+    """A file of results that a run adds to; ``at`` is when it began, and its name."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, at: str | None = None) -> None:
         self._path = path
         self._run = {
-            "run": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "run": at or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             **_describe_source(),
             "versions": {"python": platform.python_version(), **_versions()},
             "machine": {"cores": os.cpu_count(), "system": platform.system()},

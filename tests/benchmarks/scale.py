@@ -15,7 +15,7 @@ from tests.benchmarks.rig import Rig
 from tests.benchmarks.sized import Sized, build_sizes
 
 #: In a round, at each size.
-SIGNALS = 100
+SIGNALS = 200
 OTHERS = 20
 RESULT = {"approved": True}
 
