@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         records = Records(given.out, rig.settings())
         for name in given.names or BENCHMARKS:
             rig.clear()
+            start = time.monotonic()
             importlib.import_module(f"tests.benchmarks.{name}").measure(rig, records, given.rounds)
+            sys.stderr.write(f"{name}: {time.monotonic() - start:.0f} s\n")
     tell(given.out)
 
 

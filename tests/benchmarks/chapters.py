@@ -85,6 +85,7 @@ CHAPTERS = (
         "Bytes of a parked job on the disk, payload apart",
         ("jobs", "case"),
         goals=(Goal({"case": "together"}, at_most=1024),),
+        drawn={"jobs": max},
     ),
     Chapter(
         "expiry",

@@ -94,7 +94,7 @@ def latest(lines: Sequence[Line]) -> dict[str, list[Line]]:
 def figures_of(lines: Sequence[Line], against: Mapping[str, Any] | None = None) -> list[Figure]:
     """The figures of one benchmark, each held ``against`` the one with these conditions instead.
 
-    A condition ``min`` stands for the least that there is.
+    A condition ``min`` stands for the least that there is, as in :func:`resolve`.
     """
     rounds: defaultdict[Key, dict[int, float]] = defaultdict(dict)
     units: dict[Key, str] = {}
@@ -103,14 +103,19 @@ def figures_of(lines: Sequence[Line], against: Mapping[str, Any] | None = None) 
                         if name not in _OF_RUN | _OF_FIGURE)  # fmt: skip
         rounds[key][line["round"]] = line["value"]
         units[key] = line["unit"]
-    peer = {
-        name: min(dict(key)[name] for key in rounds) if value is min else value
-        for name, value in (against or {}).items()
-    }
+    peer = resolve(against or {}, [dict(key) for key in rounds])
     return [
         Figure(dict(key), units[key], Spread.of(values.values()), _ratios(rounds, key, peer))
         for key, values in rounds.items()
     ]
+
+
+def resolve(wanted: Mapping[str, Any], conditions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Conditions, ``min`` and ``max`` replaced by the least and the most that there are."""
+    return {
+        name: value(one[name] for one in conditions if name in one) if callable(value) else value
+        for name, value in wanted.items()
+    }
 
 
 def _ratios(

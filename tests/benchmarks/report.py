@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.benchmarks.chapters import CHAPTERS, Chapter
 from tests.benchmarks.drawing import draw
-from tests.benchmarks.figures import Figure, Line, figures_of, latest
+from tests.benchmarks.figures import Figure, Line, figures_of, latest, resolve
 from tests.benchmarks.records import read_records
 from tests.processes import REPOSITORY
 
@@ -122,10 +122,11 @@ def _sorted(chapter: Chapter, figures: list[Figure]) -> list[Figure]:
 
 
 def _drawn(chapter: Chapter, figures: Sequence[Figure]) -> list[tuple[str, Figure]]:
+    drawn = resolve(chapter.drawn, [figure.conditions for figure in figures])
     return [
         (", ".join(_label(chapter, figure)), figure)
         for figure in figures
-        if chapter.drawn.items() <= {**figure.conditions, "unit": figure.unit}.items()
+        if drawn.items() <= {**figure.conditions, "unit": figure.unit}.items()
     ]
 
 

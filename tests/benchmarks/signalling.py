@@ -12,7 +12,7 @@ from tests.benchmarks.rig import Rig
 #: (a) the commit alone, (b) with the send, and what both are held against.
 CASES = ("floor", "commit", "send")
 #: Callers, and what each of them does in a round.
-CALLERS = {1: 1500, 8: 500, 32: 125}
+CALLERS = {1: 1000, 8: 250, 32: 60}
 
 
 def measure(rig: Rig, records: Records, rounds: int) -> None:
