@@ -1,0 +1,1 @@
+"""The peers measured beside us: see docs/peers.md."""
