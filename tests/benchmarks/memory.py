@@ -28,7 +28,9 @@ def measure(rig: Rig, records: Records, rounds: int) -> None:
     """The same worker and beat in all rounds, of which the first warms up."""
     sizes = build_sizes(rig)
     with ExitStack() as stack:
-        crews = [(tables, _start(rig, tables, stack)) for tables in (sizes[0], sizes[-1])]
+        crews = [
+            (tables, _start(rig, tables, stack)) for tables in dict.fromkeys((sizes[0], sizes[-1]))
+        ]
         for number_of_round in range(rounds + 1):
             for tables, crew in crews:
                 _work(tables)
