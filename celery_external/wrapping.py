@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from celery import states as celery_states
+from celery.app import trace as celery_trace
 from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore
 
 from .backend import Undelivered
-from .delivery import delivery_of
+from .delivery import Superseded, delivery_of
 from .installation import installation_of
-from .trigger import execute
+from .trigger import Parked, execute
 
 
 def wrap_run(run: Any) -> Any:
@@ -55,10 +57,33 @@ def wrap_tracer(tracer: Any) -> Any:
             return tracer(task_id, args, kwargs, request)
         except Undelivered as exc:
             ignore = Ignore(f"not delivered, owed: {exc.problem!r}")
-            try:
-                raise ignore
-            except Ignore:
-                info = ExceptionInfo(internal=True)
+            info = _describe_briefly(ignore)
             return trace_ok_t(info, TraceInfo(celery_states.IGNORED, ignore), 0.0, None)
 
     return trace
+
+
+def _describe_briefly(exc: Exception) -> ExceptionInfo:
+    """What a tracer returns of an exception that is no error: not where it came from."""
+    try:
+        raise exc.with_traceback(None)
+    except type(exc):
+        return ExceptionInfo(internal=True)
+
+
+_describe_error = celery_trace.ExceptionInfo  # type: ignore[attr-defined]
+
+
+def _describe(exc_info: Any = None, internal: bool = False) -> Any:  # noqa: FBT001, FBT002 - Celery's
+    """In place of ExceptionInfo, where Celery's tracer tells the worker how a task ended.
+
+    That lists each instruction of each function on the way, the tracer's own too, and pickles the
+    list. For a park, which is no error, that took longer than all the rest of the delivery.
+    """
+    exc = sys.exc_info()[1]
+    if exc_info is None and isinstance(exc, (Parked, Superseded)):
+        return _describe_briefly(exc)
+    return _describe_error(exc_info, internal)
+
+
+celery_trace.ExceptionInfo = _describe  # type: ignore[attr-defined]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from typing import Any
 
 import celery
+import celery.app.trace
+import pytest
+from billiard.einfo import ExceptionInfo
 from celery import Celery, Task, _state
 from celery.app.trace import TraceInfo, build_tracer, get_actual_ignore_result, trace_ok_t  # type: ignore[attr-defined]
 from celery.backends.base import Backend
@@ -20,6 +24,8 @@ from celery.worker.request import Request
 
 from celery_external import ExternalTask, get_external
 from celery_external.backend import SettlingBackend
+from celery_external.delivery import Superseded
+from celery_external.trigger import Parked
 from celery_external.unlock import TASK_NAME
 from tests.processes import REPOSITORY
 
@@ -84,6 +90,24 @@ def test_the_tracer_is_set_on_the_task_and_called_with_its_four_arguments() -> N
     assert parameters(task.__trace__) == ["uuid", "args", "kwargs", "request"]
     assert trace_ok_t._fields == ("retval", "info", "runtime", "retstr")
     assert TraceInfo("IGNORED", Ignore()).state == "IGNORED"
+
+
+@pytest.mark.parametrize("ours", [Parked("1"), Superseded("it is over")])
+def test_a_tracer_tells_of_a_delivery_that_is_no_error_in_one_frame(ours: Ignore) -> None:
+    def trace(exc: Exception) -> Any:
+        module: Any = celery.app.trace
+        try:
+            raise exc  # noqa: TRY301 - as the tracer sees it
+        except Exception:  # noqa: BLE001 - as the tracer does
+            return module.ExceptionInfo(internal=True)
+
+    assert "ExceptionInfo(internal=True)" in inspect.getsource(build_tracer)
+    told, others = trace(ours), trace(Ignore("another's"))
+    assert told.tb.tb_next is None
+    assert told.tb.tb_frame.f_code.co_name == "_describe_briefly"
+    assert others.tb.tb_frame.f_code.co_name == "trace"
+    assert type(told) is type(others) is ExceptionInfo
+    assert pickle.loads(pickle.dumps(told)).exception.args == ours.args  # noqa: S301 - our own
 
 
 def test_the_private_names_we_use_are_there() -> None:
