@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -102,7 +103,11 @@ class Bench:
         while waiting:
             cell = waiting.pop(0)
             start = time.monotonic()
-            line = self._take(*cell, is_warm_up=not number_of_round)
+            try:
+                line = self._take(*cell, is_warm_up=not number_of_round)
+            except RuntimeError as problem:
+                print(f"left out, as it failed: {cell}\n{problem}", flush=True)  # noqa: T201
+                continue
             print(number_of_round, *cell, f"{line['value']:.1f}", line["others"], flush=True)  # noqa: T201
             if not number_of_round:
                 continue
@@ -147,7 +152,7 @@ class Bench:
             hosts[0].ask("stock", number=number)
             return
         fill = self._rig.fill_floor
-        ids = fill(number) if module == "floor" else self._rig.fill(self._given, number)
+        ids = list(fill(number) if module == "floor" else self._rig.fill(self._given, number))
         self._rig.execute("VACUUM (ANALYZE)")
         for index, host in enumerate(hosts):
             host.ask("give", items=ids[index :: len(hosts)])
@@ -172,9 +177,12 @@ def main() -> None:
     parser.add_argument(
         "--patience", type=float, default=300.0, help="seconds to spend, in all, for a calm machine"
     )
+    parser.add_argument("--keep", action="store_true", help="add rounds to those there are")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "docs/peers.jsonl")
     parser.add_argument("--page", type=Path, default=REPOSITORY / "docs/peers.md")
     given = parser.parse_args()
+    # So that nothing that was started is left, however this ends.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _open_bench(given) as bench:
         for number_of_round in range(given.rounds + 1):
             bench.run(number_of_round)
@@ -184,8 +192,8 @@ def main() -> None:
 @contextmanager
 def _open_bench(given: argparse.Namespace) -> Iterator[Bench]:
     wanted = [name for name in given.names or KINDS if _is_there(name)]
-    # The page is made of one run.
-    given.out.unlink(missing_ok=True)
+    if not given.keep:
+        given.out.unlink(missing_ok=True)
     with open_rig() as rig, ExitStack() as stack:
         records = Records(given.out, {**rig.settings(), "peers": _versions(), "load": _load()})
         bench = Bench(rig, records, given.seconds, given.patience)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
+from tests.benchmarks.peers.calm import BUSY
 from tests.benchmarks.peers.guarantees import GUARANTEES
 from tests.benchmarks.records import read_records
 from tests.processes import REPOSITORY
@@ -25,18 +26,19 @@ NAMES = {
 }
 VERBS = {"create": "creates", "complete": "completes", "continue": "goes on"}
 
-#: A figure is known by its peer, verb, callers and kind; it has a value for each round.
+#: A figure is known by its peer, verb, callers and kind; it has a value for each round of a run.
 Key: TypeAlias = "tuple[str, str, int, str]"
-Figures: TypeAlias = "dict[Key, dict[int, float]]"
+Values: TypeAlias = "dict[tuple[str, int], float]"
+Figures: TypeAlias = "dict[Key, Values]"
 
 
 def write(out: Path, page: Path) -> None:
     """Put the tables of a run between the marks of the page."""
-    records = read_records(out)
+    records = _whole_rounds(read_records(out))
     figures: Figures = defaultdict(dict)
     for line in records:
         key = line["case"], line["verb"], line["callers"], line["kind"]
-        figures[key][line["round"]] = line["value"]
+        figures[key][line["run"], line["round"]] = line["value"]
     samples = [line for line in records if line["verb"] == "continue"]
     text = "\n".join(_tell(records, figures, samples))
     old = page.read_text() if page.exists() else f"{BEGIN}\n{END}\n"
@@ -64,15 +66,19 @@ def _tell_run(records: list[dict[str, Any]], figures: Figures) -> Iterator[str]:
     settings, versions = run["settings"], {**run["versions"], **run["settings"]["peers"]}
     names = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     rounds = max(len(values) for values in figures.values())
-    busy = median(line["others"] for line in records)
-    changed = ", with changes" if run["changed"] else ""
+    runs = dict.fromkeys(
+        f"{line['run']} (commit {line['commit']}{', with changes' if line['changed'] else ''})"
+        for line in records
+    )
+    others = [line["others"] for line in records]
+    disturbed = sum(share > BUSY for share in others)
     yield (
-        f"\n{run['run']}, commit {run['commit']}{changed}; {rounds} rounds after a warm-up. "
+        f"\n{rounds} rounds, each run of them after a warm-up: {', '.join(runs)}. "
         f"PostgreSQL {settings['server_version']} with its own defaults (`fsync` "
         f"{settings['fsync']}, `synchronous_commit` {settings['synchronous_commit']}, "
-        f"`shared_buffers` {settings['shared_buffers']}); {run['machine']['cores']} cores; load "
-        f"before the run {settings['load']:g}, in the median, "
-        f"others had {100 * busy:.0f} % of them while a figure was taken. {names}."
+        f"`shared_buffers` {settings['shared_buffers']}); {run['machine']['cores']} cores, of "
+        f"which others had {100 * median(others):.0f} % (median) while a figure was taken, and "
+        f"over {100 * BUSY:.0f} % at {disturbed} of {len(others)} figures. {names}."
     )
     lacking = [NAMES[name] for name in NAMES if not any(key[0] == name for key in figures)]
     if lacking:
@@ -121,24 +127,33 @@ def _tell_times(samples: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _tell_faster(figures: Figures) -> Iterator[str]:
-    found = False
-    for (name, verb, callers, kind), values in sorted(figures.items()):
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for (name, verb, callers, kind), values in figures.items():
         ours = figures.get(("ours", verb, callers, kind), {})
         if name in ("floor", "ours") or not ours:
             continue
         ratio = median(_ratios(values, ours) or [0.0])
         ratio = 1 / ratio if verb == "continue" and ratio else ratio
         if ratio > 1.05:
-            found = True
-            what = "unloaded" if verb == "continue" else f"{callers} caller{'s'[: callers > 1]}"
-            yield f"- {NAMES[name]} {VERBS[verb]} {ratio:.2g} times as fast ({what})."
+            when = "unloaded" if verb == "continue" else f"{callers} caller{'s'[: callers - 1]}"
+            found[name].append(f"{VERBS[verb]} {ratio:.2g} times as fast ({when})")
+    for name, title in NAMES.items():
+        if name in found:
+            yield f"- {title} {', '.join(sorted(found[name]))}."
     if not found:
         yield "- Nowhere in this run."
 
 
-def _ratios(values: dict[int, float], floor: dict[int, float]) -> list[float]:
+def _whole_rounds(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without a round that was cut short."""
+    sizes = Counter((line["run"], line["round"]) for line in records)
+    whole = max(sizes.values())
+    return [line for line in records if sizes[line["run"], line["round"]] == whole]
+
+
+def _ratios(values: Values, floor: Values) -> list[float]:
     """Within a round, so that a slow minute of the machine counts on both sides."""
-    return [value / floor[number] for number, value in values.items() if floor.get(number)]
+    return [value / floor[turn] for turn, value in values.items() if floor.get(turn)]
 
 
 def _spread(values: Sequence[float], form: str) -> str:
