@@ -33,8 +33,8 @@ def without_rich(tmp_path: Path) -> dict[str, str]:
 
 
 def test_a_question_is_answered_before_anything_is_done(rows: Rows, on_sqlite: Shell) -> None:
-    kept, moved_on = rows.copy(rows.parked(labels=["a"]), 2)
-    first = rows.external.find_jobs(order="created")[0].id
+    first = rows.parked(labels=["a"])
+    kept, moved_on = rows.copy(first, 2)
     with Terminal(on_sqlite, "fail", "--label", "a", "--reason", "no") as asked:
         asked.read_until("Fail 3 jobs (rows.ask: 3)? [y/N]: ")
         asked.type("n\n")
