@@ -18,6 +18,7 @@ from celery_external.schema import job
 
 from . import kept, read
 from .database import Row, Statement, Transaction
+from .filters import is_in
 from .noted import (
     ROW_WITHOUT_BODY,
     Noted,
@@ -216,12 +217,7 @@ _deadline_ahead = sa.case(
 _RERUN = Noted(
     lambda: (
         sa.update(job)
-        .where(
-            this_attempt,
-            sa.or_(
-                *(c.state == state for state in (states.PARKED, states.FAILURE, states.REVOKED))
-            ),
-        )
+        .where(this_attempt, is_in(states.RERUN_STATES))
         .values(
             attempt=c.attempt + 1,
             state=states.PENDING,
