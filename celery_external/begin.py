@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from . import message, payload, signals, states
+from . import message, payload, sending, signals, states
 from .checks import check_task_id
 from .delivery import Delivery, Superseded
 from .errors import DatabaseUnavailableError
@@ -66,7 +66,7 @@ def attempt_of(request: Any) -> int | None:
 def _send_back(delivery: Delivery, attempt: int | None) -> bool:
     """To the end of the queue: where the worker acks early, nobody else has the message."""
     row = {"id": delivery.job_id, "attempt": attempt, "kind": None, **delivery.start_columns()}
-    return bool(message.send(delivery.task.app, [row], None))
+    return bool(sending.send(delivery.task.app, [row], None))
 
 
 def _take_or_insert(delivery: Delivery, attempt: int | None) -> Row:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import ContentDisallowed, DecodeError
 
-from . import continuation, message, payload, signals, states
+from . import continuation, message, payload, sending, signals, states
 from .continuation import Continued
 from .errors import ResultInvalidError, UnserializableError
 from .job import Failed, Receipt, Succeeded
@@ -170,7 +170,7 @@ def _receipt(row: Row, status: str = "applied", *, sent: bool = False) -> Receip
 def _send(installation: Installation, rows: Sequence[Row]) -> set[str]:
     """Tell of outcomes. A running trigger's worker hands its job's outcome on itself."""
     owed = [row for row in rows if not _is_running(row)]
-    sent = message.send(installation.app, owed, installation.settings.resume_queue)
+    sent = sending.send(installation.app, owed, installation.settings.resume_queue)
     _announce(installation, rows)
     return sent
 

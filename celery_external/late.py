@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from celery import current_app, shared_task
 from kombu.exceptions import OperationalError
 
-from . import message, payload, states
+from . import payload, sending, states
 from .errors import ExternalError, JobAlreadyCompletedError, StaleAttemptError
 from .installation import installation_of
 from .logs import name_job
@@ -62,7 +62,7 @@ def _attempt(tx: Transaction, row: Row, attempt: int) -> Row:
 def send(installation: Installation, number: int, row: Row, sends: int = 0) -> bool:
     """Have a worker of the job's queue look at it; False: the broker is away, the sweep does so."""
     try:
-        message.send_task(installation.app, row, TASK_NAME, (number, sends))
+        sending.send_task(installation.app, row, TASK_NAME, (number, sends))
     except (OperationalError, OSError) as exc:
         logger.warning(
             "Job %s: the sweep tells of its late signal: %r", row["id"], exc, extra=name_job(row)

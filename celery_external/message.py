@@ -1,28 +1,22 @@
-"""A task's message: taken apart into the row, and put together again to be sent."""
+"""A task's message: taken apart into the row, and what is read of it there."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from kombu import Exchange, serialization
-from kombu.exceptions import OperationalError
+from kombu import serialization
 from kombu.serialization import loads, prepare_accept_content
 from kombu.utils import json
 
 from .checks import check_text
-from .logs import name_job, name_jobs
 from .payload import serialize
 from .propagation import keep_headers
 
 if TYPE_CHECKING:
     from celery import Celery
-    from kombu import Producer
 
     from .store.database import Row
-
-logger = logging.getLogger("celery_external")
 
 #: The one header that says which attempt a delivery is.
 ATTEMPT_HEADER = "external_attempt"
@@ -46,9 +40,6 @@ _NOT_RESENT = frozenset(
     {"eta", "expires", "sentry-task-enqueued-time",
      ATTEMPT_HEADER, CONTENT_TYPE_KEY, SENT_HEADERS_KEY}
 )  # fmt: skip
-
-#: One retry at once: a pooled connection may have gone stale. After that the sweep sends.
-_SEND_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
 #: The beginning of the exchanges through which Celery delays messages on quorum queues.
 _DELAYED_EXCHANGE = "celery_delayed"
@@ -136,6 +127,10 @@ def _find_declaration(app: Celery, exchange: str | None) -> Mapping[str, Any] | 
     return next(map(_kept_declaration, found), None)
 
 
+def _kept_declaration(queue: Any) -> Mapping[str, Any]:
+    return {"queue": queue.name, "type": queue.exchange.type}
+
+
 def snapshot_body(request: Any, serializer: str) -> tuple[bytes, str]:
     """The payload as it stands: the arguments, and what comes after the task."""
     embed = {
@@ -212,135 +207,3 @@ def undelayed_route(
         "exchange": getattr(towards, "name", towards),
         "routing_key": route.get("routing_key") or queue.routing_key,
     }
-
-
-def send_task(app: Celery, row: Row, name: str, args: tuple[Any, ...], **options: Any) -> None:
-    """Send a task of ours to where the job's own message goes.
-
-    Raises:
-        kombu.exceptions.OperationalError: The broker is away (OSError likewise).
-    """
-    route, send = _route_of(app, row), cast("Any", app.send_task)
-    send(name, args, ignore_result=True, add_to_parent=False, retry=True,
-         retry_policy=_SEND_POLICY, **route, **options)  # fmt: skip
-
-
-def _route_of(app: Celery, row: Row) -> dict[str, Any]:
-    envelope = json.loads(row["envelope"])
-    exchange, routing_key = envelope["exchange"], envelope["routing_key"]
-    if exchange == "":
-        return {"queue": routing_key}
-    declared = _declared(app, exchange, routing_key, envelope.get("declare"))
-    return {"exchange": exchange, "routing_key": routing_key, "declare": declared}
-
-
-def send(
-    app: Celery, rows: Iterable[Row], resume_queue: str | None, unfit: set[str] | None = None
-) -> set[str]:
-    """Send the jobs' own messages again; returns the ids that the broker took.
-
-    What it did not take is logged and left to the sweep: the outcome is committed already.
-    A job that was started in eager mode goes on here and now. ``unfit`` gets the ids of those
-    whose own message is at fault, and not the broker.
-    """
-    sent: set[str] = set()
-    to_publish = []
-    for row in rows:
-        if not _is_eager(row):
-            to_publish.append(row)
-        elif _resume_inline(app, row):
-            sent.add(row["id"])
-    if not to_publish:
-        return sent
-    try:
-        with app.producer_or_acquire() as producer:
-            for row in to_publish:
-                if _send_one(app, producer, row, resume_queue):
-                    sent.add(row["id"])
-                elif unfit is not None:
-                    unfit.add(row["id"])
-    except Exception:
-        ids = [row["id"] for row in to_publish if row["id"] not in sent]
-        logger.warning("The broker is away; the sweep will send job %s", ", ".join(ids),
-                       exc_info=True, extra=name_jobs(ids))  # fmt: skip
-    return sent
-
-
-def _is_eager(row: Row) -> bool:
-    try:
-        return bool(json.loads(row["envelope"]).get("eager"))
-    except (AttributeError, ValueError):
-        return False  # damaged, and told of where it is to be sent
-
-
-def _resume_inline(app: Celery, row: Row) -> bool:
-    headers = json.loads(row["envelope"])["headers"]
-    try:
-        args, kwargs, embed = load_body(app, row)
-        app.tasks[row["task"]].apply(
-            args,
-            kwargs,
-            task_id=row["id"],
-            link=embed.get("callbacks"),
-            link_error=embed.get("errbacks"),
-            retries=headers.get("retries"),
-            headers={**headers, ATTEMPT_HEADER: row["attempt"]},
-            throw=False,
-        )
-    except Exception:
-        logger.exception(
-            "The eager job %s cannot go on in this process", row["id"], extra=name_job(row)
-        )
-        return False
-    return True
-
-
-def _declared(
-    app: Celery, exchange: str, routing_key: str, kept: Mapping[str, Any] | None
-) -> list[Any]:
-    """What must exist for the message to arrive: Redis forgets, and knows no other process's."""
-    if exchange == "":
-        return [app.amqp.queues[routing_key]]
-    if kept is None:
-        return []
-    if kept["queue"] in app.amqp.queues:
-        return [app.amqp.queues[kept["queue"]]]
-    return [Exchange(exchange, type=kept["type"])]
-
-
-def _kept_declaration(queue: Any) -> Mapping[str, Any]:
-    return {"queue": queue.name, "type": queue.exchange.type}
-
-
-def _send_one(app: Celery, producer: Producer, row: Row, resume_queue: str | None) -> bool:
-    try:
-        envelope = json.loads(row["envelope"])
-        queue = resume_queue if row["kind"] is not None else None
-        exchange = "" if queue else envelope["exchange"]
-        routing_key = queue or envelope["routing_key"]
-        content_type, _, encoding = envelope["type"].partition(";")
-        arguments = {
-            **envelope["properties"],
-            "headers": {**envelope["headers"], ATTEMPT_HEADER: row["attempt"]},
-            "exchange": exchange,
-            "routing_key": routing_key,
-            "declare": _declared(app, exchange, routing_key, envelope.get("declare")),
-            "content_type": content_type,
-            "content_encoding": encoding,
-            "compression": envelope.get("compression"),
-            "priority": envelope.get("priority", 0),
-            "delivery_mode": envelope.get("delivery_mode") or app.conf.task_default_delivery_mode,
-        }
-    except Exception:
-        logger.exception(
-            "The message of job %s cannot be put together", row["id"], extra=name_job(row)
-        )
-        return False
-    try:
-        producer.publish(row["body"], retry=True, retry_policy=_SEND_POLICY, **arguments)
-    except (OperationalError, OSError):
-        raise  # the others would fare no better
-    except Exception:
-        logger.exception("The message of job %s cannot be sent", row["id"], extra=name_job(row))
-        return False
-    return True

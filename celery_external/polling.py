@@ -12,7 +12,7 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 from kombu.utils import json
 
-from . import message, payload, references
+from . import payload, references, sending
 from .errors import (
     DatabaseUnavailableError,
     ExternalError,
@@ -94,7 +94,7 @@ def _send_one(app: Celery, rows: list[Row]) -> set[str]:
     keys = [(row["id"], row["attempt"], row["poll_at"].isoformat()) for row in rows]
     try:
         arguments = (rows[0]["task"], keys)
-        message.send_task(app, rows[0], TASK_NAME, arguments, expires=MESSAGE_EXPIRES)
+        sending.send_task(app, rows[0], TASK_NAME, arguments, expires=MESSAGE_EXPIRES)
     except (OperationalError, OSError):
         raise  # the others would fare no better
     except Exception:

@@ -15,7 +15,7 @@ from celery.utils.functional import maybe_list
 from celery.worker import state
 from celery.worker.request import Request
 
-from . import completion, message, payload, signals, states
+from . import completion, message, payload, sending, signals, states
 from .errors import ExternalError
 from .installation import installation_of
 from .logs import name_job
@@ -185,4 +185,4 @@ class ExternalRequest(Request):
             installation.rest()
         if lost is not None:
             signals.send_completed(installation.app, lost)
-            message.send(installation.app, [lost], installation.settings.resume_queue)
+            sending.send(installation.app, [lost], installation.settings.resume_queue)

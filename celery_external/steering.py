@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import ContentDisallowed, DecodeError
 
-from . import message, states
+from . import message, sending, states
 from .checks import check_deadline, check_timeout
 from .errors import DatabaseUnavailableError, OptionError, RerunRefusedError
 from .job import Job
@@ -162,7 +162,7 @@ def _is_in_chord(installation: Installation, row: Row) -> bool:
 
 
 def _send_again(installation: Installation, rows: list[Row]) -> None:
-    sent = message.send(installation.app, rows, None)
+    sent = sending.send(installation.app, rows, None)
     for row in rows:
         if row["id"] in sent:
             wake_in(installation, row, installation.settings.pending_grace)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import current_app, shared_task
 
-from . import message, payload, polling, signals, states
+from . import payload, polling, sending, signals, states
 from .begin import EXPIRED, PAST_DEADLINE
 from .delivery import wait_before_repeat
 from .errors import ExternalError
@@ -74,7 +74,7 @@ def _do_what_is_due(installation: Installation) -> int:
         _announce(installation, ended, repeated)
         to_send = [*ended, *(row for row in repeated if not _is_given_up(row))]
         done: set[str] = {row["id"] for row in repeated if _is_given_up(row)}
-        sent = message.send(installation.app, to_send, installation.settings.resume_queue, done)
+        sent = sending.send(installation.app, to_send, installation.settings.resume_queue, done)
         unsent = [row["id"] for row in repeated if row["id"] not in sent | done]
         if unsent:
             # Only what the broker took counts as sent, and what it never will.

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from celery_external import message
+from celery_external import sending
 
-_SEND = message.send
+_SEND = sending.send
 
 
 def choose_send(*, is_sent: bool) -> None:
@@ -17,7 +17,7 @@ def choose_send(*, is_sent: bool) -> None:
     As they leave it where the broker refuses at once: the row is written with all that the sweep
     needs, the hooks run, and nothing is published.
     """
-    message.send = _SEND if is_sent else _send_nothing
+    sending.send = _SEND if is_sent else _send_nothing
 
 
 @contextmanager
