@@ -213,8 +213,9 @@ def _keep_client(channel: Any) -> None:
 
     redis-py makes one in twice the time that the publish takes.
     """
-    if is_from(channel, "kombu.transport.redis") and not isinstance(channel.Client, _KeptClient):
-        channel.Client = _KeptClient(channel.Client)
+    make = getattr(channel, "Client", None)
+    if not isinstance(make, _KeptClient) and is_from(channel, "kombu.transport.redis"):
+        channel.Client = _KeptClient(make)
 
 
 class _KeptClient:
