@@ -196,11 +196,15 @@ def _decide_many(_dialect: str) -> Any:
     types: list[Any] = [sa.ARRAY(_TYPES.get(name, sa.Text)) for name in _MANY]
     arrays = [sa.cast(in_binary(p(f"many_{n}")), t) for n, t in zip(_MANY, types, strict=True)]
     columns = [sa.column(n, type_.item_type) for n, type_ in zip(_MANY, types, strict=True)]
-    given = sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
+    each = sa.func.unnest(*arrays).table_valued(*columns, name="each").render_derived()
+    # The namespace stands beside each id, where the planner does not see that it is always the
+    # same: without statistics it would rather read the whole namespace, for each of the ids.
+    namespace = p("namespace", sa.Text()).label("namespace")
+    given = sa.select(namespace, *each.c).cte("given").prefix_with("MATERIALIZED")
     update = (
         sa.update(job)
         .where(
-            c.namespace == p("namespace"),
+            c.namespace == given.c.namespace,
             c.id == given.c.id,
             sa.or_(given.c.attempt.is_(None), c.attempt == given.c.attempt),
             undecided,
