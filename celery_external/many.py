@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from . import payload, states
 from .completion import cancel, hand_on, signal
@@ -27,12 +26,14 @@ class _Cancelled:
     """In an outcome's place: the job is called off."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
+_Outcome: TypeAlias = Succeeded | Failed | _Cancelled
+
+
+class _Word(NamedTuple):
     """What is said of one job."""
 
     job_id: str
-    outcome: Succeeded | Failed | _Cancelled
+    outcome: _Outcome
     attempt: int | None
 
 
@@ -58,11 +59,12 @@ def cancel_many(
     using: Any = None,
 ) -> list[Receipt]:
     """Call off many jobs, each of the attempt that is named with it, likewise."""
-    words = [_word(job, _Cancelled(), attempt) for job, attempt in jobs]
+    called_off = _Cancelled()
+    words = [_word(job, called_off, attempt) for job, attempt in jobs]
     return _decide(installation, words, by=by, reason=reason, using=using)
 
 
-def _word(job: JobLike, outcome: Succeeded | Failed | _Cancelled, attempt: int | None) -> _Word:
+def _word(job: JobLike, outcome: _Outcome, attempt: int | None) -> _Word:
     check_attempt(attempt)
     return _Word(id_of(job), outcome, attempt)
 
@@ -108,20 +110,38 @@ def _prepare_many(
         with place.alone() as tx:
             ids = {word.job_id for word in given if can_be_id(word.job_id)}
             rows = read.find_tasks(tx, installation.namespace, sorted(ids))
-    return [_prepare(installation, types, rows, word, note) for word in given]
+    encode = _encoder(installation, note)
+    return [_prepare(types, rows, word, encode) for word in given]
+
+
+def _encoder(installation: Installation, note: str | None) -> Callable[[_Outcome], Row]:
+    """What makes columns of outcomes; what is the same for job after job is found out once."""
+    app = installation.app
+    serializer = app.conf.result_serializer
+    last: _Outcome | None = None
+    columns: Row = {}
+
+    def encode(outcome: _Outcome) -> Row:
+        nonlocal last, columns
+        if outcome is last:
+            return columns
+        if isinstance(outcome, _Cancelled):
+            columns = payload.outcome_columns(states.CANCELLED, reason=note)
+        else:
+            columns = payload.encode_outcome(app, outcome, note=note, serializer=serializer)
+        last = outcome
+        return columns
+
+    return encode
 
 
 def _prepare(
-    installation: Installation,
     types: Mapping[str, ResultType],
     rows: Mapping[str, Row],
     word: _Word,
-    note: str | None,
+    encode: Callable[[_Outcome], Row],
 ) -> tuple[str, int | None, Row] | None:
     outcome, attempt = word.outcome, word.attempt
-    if isinstance(outcome, _Cancelled):
-        encoded = payload.outcome_columns(states.CANCELLED, reason=note)
-        return (word.job_id, attempt, encoded) if can_be_id(word.job_id) else None
     if types and isinstance(outcome, Succeeded):
         try:
             row = rows[word.job_id]
@@ -131,7 +151,7 @@ def _prepare(
         if attempt not in {None, row["attempt"]}:
             return None
         attempt = row["attempt"]
-    encoded = payload.encode_outcome(installation.app, outcome, note=note)
+    encoded = encode(outcome)
     return (word.job_id, attempt, encoded) if can_be_id(word.job_id) else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import TaskPredicate
@@ -35,8 +36,10 @@ _MARKS = {"__type__", "__value__"}
 _NO_FAILURES = (TaskPredicate, DatabaseUnavailableError)
 
 
-def dump(app: Celery, value: Any, what: str) -> tuple[bytes, str]:
+def dump(app: Celery, value: Any, what: str, serializer: str | None = None) -> tuple[bytes, str]:
     """Serialize as the app serializes results; returns the bytes and their type.
+
+    Who has many to dump looks ``serializer``, the name in the app's settings, up once.
 
     Raises:
         UnserializableError: The serializer refuses the value.
@@ -44,7 +47,7 @@ def dump(app: Celery, value: Any, what: str) -> tuple[bytes, str]:
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
         value = value.model_dump(mode="json")
-    serializer = app.conf.result_serializer
+    serializer = serializer or app.conf.result_serializer
     dumped = serialize(value, serializer, what)
     if serializer == "json":
         _refuse_what_json_changes(value, what)
@@ -55,18 +58,25 @@ def _refuse_what_json_changes(value: Any, what: str) -> None:
     """What JSON takes, and gives back as something else, or not to every reader."""
     level = [value]
     for _ in range(MAX_DEPTH):
-        mappings = [part for part in level if isinstance(part, dict)]
-        for mapping in mappings:
-            wrong = next((key for key in mapping if not isinstance(key, str)), None)
-            if wrong is not None or None in mapping:
-                raise UnserializableError(what, "json", f"keys must be texts, not {wrong!r}")
-            if mapping.keys() == _MARKS:
-                raise UnserializableError(what, "json", "__type__ and __value__ are kombu's keys")
-        lists = [part for part in level if isinstance(part, (list, tuple))]
-        level = [part for inner in (*lists, *(m.values() for m in mappings)) for part in inner]
+        inner: list[Any] = []
+        for part in level:
+            if isinstance(part, dict):
+                _check_keys(part, what)
+                inner += part.values()
+            elif isinstance(part, (list, tuple)):
+                inner += part
+        level = inner
         if not level:
             return
     raise UnserializableError(what, "json", f"it is nested deeper than {MAX_DEPTH}")
+
+
+def _check_keys(mapping: Mapping[Any, Any], what: str) -> None:
+    for key in mapping:
+        if not isinstance(key, str):
+            raise UnserializableError(what, "json", f"keys must be texts, not {key!r}")
+    if mapping.keys() == _MARKS:
+        raise UnserializableError(what, "json", "__type__ and __value__ are kombu's keys")
 
 
 def serialize(value: Any, serializer: str, what: str) -> tuple[bytes, str]:
@@ -97,15 +107,22 @@ def load(app: Celery, data: bytes | None, type_: str | None) -> Any:
     return loads(data, content_type, encoding, accept=prepare_accept_content(accept))
 
 
-def encode_outcome(app: Celery, outcome: Succeeded | Failed, note: str | None = None) -> Row:
+def encode_outcome(
+    app: Celery,
+    outcome: Succeeded | Failed,
+    note: str | None = None,
+    serializer: str | None = None,
+) -> Row:
     """The columns that an outcome is kept in; ``note`` is a person's reason.
+
+    ``serializer``: as in :func:`dump`.
 
     Raises:
         UnserializableError: The serializer refuses the result.
         OptionError: The reason is no text that both databases keep.
     """
     if isinstance(outcome, Succeeded):
-        data, type_ = dump(app, outcome.result, "result")
+        data, type_ = dump(app, outcome.result, "result", serializer)
         return outcome_columns(states.SUCCEEDED, reason=note, outcome=data, outcome_type=type_)
     if not isinstance(outcome, Failed):
         raise OptionError("outcome", f"must be Succeeded(...) or Failed(...), not {outcome!r}")

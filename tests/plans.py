@@ -79,7 +79,7 @@ class Explainer:
                 names.append(found[1])
             return f"${names.index(found[1]) + 1}"
 
-        numbered = re.sub(r"%\((\w+)\)s", number, text).replace("%%", "%")
+        numbered = re.sub(r"%\((\w+)\)[sb]", number, text).replace("%%", "%")
         values = sql.SQL(", ").join(sql.Literal(params[name]) for name in names)
         run = self._connection.execute
         run(sql.SQL("PREPARE explained AS {}").format(sql.SQL(cast("Any", numbered))))

@@ -209,11 +209,27 @@ def test_it_is_read_by_its_index(seen: Rows, what: str) -> None:
         assert indexes(plan) == {index}, mode
 
 
-def explained(rows: Rows, run: Run, mode: str) -> list[dict[str, Any]]:
-    """The plans of what the store's function runs."""
+NEVER_ANALYZED = """
+DELETE FROM pg_statistic WHERE starelid = 'celery_external_job'::regclass;
+UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname = 'celery_external_job'
+"""
+
+
+def test_many_signals_are_looked_up_also_without_statistics(rows: Rows) -> None:
+    for mode in MODES:
+        (plan,) = explained(rows, decide_many, mode, NEVER_ANALYZED)
+        assert seq_scans(plan) == [], mode
+        assert indexes(plan) == {PKEY}, mode
+
+
+def explained(rows: Rows, run: Run, mode: str, before: str = "") -> list[dict[str, Any]]:
+    """The plans of what the store's function runs; what is done ``before`` is undone."""
     url = rows.database.url.set(drivername="postgresql").render_as_string()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(cast("Any", f"SET plan_cache_mode = {mode}"))
+    with (
+        psycopg.connect(url, autocommit=True) as connection,
+        connection.transaction(force_rollback=True),
+    ):
+        connection.execute(cast("Any", f"SET plan_cache_mode = {mode}; {before}"))
         explainer = Explainer(connection)
         run(rows, Transaction(rows.database.engine.dialect, explainer))
     return explainer.plans

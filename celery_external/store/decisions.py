@@ -25,7 +25,7 @@ from .noted import (
     this_attempt,
     undecided,
 )
-from .sql import now
+from .sql import in_binary, now
 
 OUTCOME = {
     "kind": p("kind", sa.Text()),
@@ -194,13 +194,17 @@ _TYPES = {"attempt": sa.Integer, "outcome": sa.LargeBinary}
 
 def _decide_many(_dialect: str) -> Any:
     types: list[Any] = [sa.ARRAY(_TYPES.get(name, sa.Text)) for name in _MANY]
-    arrays = [p(f"many_{n}", type_) for n, type_ in zip(_MANY, types, strict=True)]
+    arrays = [sa.cast(in_binary(p(f"many_{n}")), t) for n, t in zip(_MANY, types, strict=True)]
     columns = [sa.column(n, type_.item_type) for n, type_ in zip(_MANY, types, strict=True)]
-    given = sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
+    each = sa.func.unnest(*arrays).table_valued(*columns, name="each").render_derived()
+    # The namespace stands beside each id, where the planner does not see that it is always the
+    # same: without statistics it would rather read the whole namespace, for each of the ids.
+    namespace = p("namespace", sa.Text()).label("namespace")
+    given = sa.select(namespace, *each.c).cte("given").prefix_with("MATERIALIZED")
     update = (
         sa.update(job)
         .where(
-            c.namespace == p("namespace"),
+            c.namespace == given.c.namespace,
             c.id == given.c.id,
             sa.or_(given.c.attempt.is_(None), c.attempt == given.c.attempt),
             undecided,
@@ -232,14 +236,13 @@ def decide_many(
 ) -> list[Row]:
     """:func:`decide` for many jobs, each named once: one statement on PostgreSQL."""
     if tx.dialect.name == "postgresql":
-        lines = [{"id": job_id, "attempt": attempt, **o} for job_id, attempt, o in outcomes]
-        return tx.all(
-            _DECIDE_MANY,
-            p_namespace=namespace,
-            p_by=by,
-            p_wake_in=wake_in,
-            **{f"p_many_{name}": [line[name] for line in lines] for name in _MANY},
-        )
+        given = {
+            "id": [job_id for job_id, _, _ in outcomes],
+            "attempt": [attempt for _, attempt, _ in outcomes],
+            **{name: [columns[name] for _, _, columns in outcomes] for name in OUTCOME},
+        }
+        many = {f"many_{name}": values for name, values in given.items()}
+        return tx.all(_DECIDE_MANY, **params(namespace=namespace, by=by, wake_in=wake_in, **many))
     rows = (
         decide(
             tx, namespace=namespace, job_id=job_id, attempt=attempt, outcome=outcome, by=by,

@@ -84,6 +84,13 @@ class is_any(sa.ColumnElement[bool]):  # noqa: N801 - reads as SQL
         return self
 
 
+class in_binary(GenericFunction[Any]):  # noqa: N801 - reads as SQL
+    """A parameter that psycopg sends in binary: in an array of texts it need not quote each."""
+
+    inherit_cache = True
+    package = "celery_external"
+
+
 class has_bytes(GenericFunction[bool]):  # noqa: N801 - reads as SQL
     """Whether the bytes on the left contain the bytes on the right."""
 
@@ -218,6 +225,12 @@ def _is_any_postgresql(element: is_any, compiler: SQLCompiler, **kw: Any) -> str
 def _is_any_sqlite(element: is_any, compiler: SQLCompiler, **kw: Any) -> str:
     column, query = (compiler.process(side, **kw) for side in (element.column, element.query))
     return f"({column} IN {query})"
+
+
+@compiles(in_binary, "postgresql")
+def _in_binary_postgresql(element: in_binary, compiler: SQLCompiler, **kw: Any) -> str:
+    (parameter,) = _sides(element, compiler, **kw)
+    return f"{parameter.removesuffix('s')}b"
 
 
 @compiles(has_bytes, "postgresql")

@@ -16,8 +16,10 @@ from django.test import Client, TestCase, TransactionTestCase
 
 from celery_external import (
     Count,
+    Failed,
     JobAlreadyCompletedError,
     JobNotFoundError,
+    Succeeded,
     cancel_job,
     extend_job,
     find_jobs,
@@ -184,6 +186,17 @@ class InTransactions(TransactionTestCase):  # type: ignore[misc]  # Django has n
         result = {"deep": ["ü", 1.5, {"%s": None}]}
         signal_succeeded(job, result)
         assert get_job(job).result == result
+
+    def test_many_at_once(self) -> None:
+        texts = ["ü %s %(x)s", "NULL", '{"\\}']
+        good, bad = ([ask.delay().id for _ in texts] for _ in range(2))
+        given: list[Any] = [(i, Succeeded([t]), 1) for i, t in zip(good, texts, strict=True)]
+        given += [(i, Failed(t)) for i, t in zip(bad, texts, strict=True)]
+        with transaction.atomic():
+            receipts = get_external(ask.app).signal_many(given, using="default")
+        assert [(r.job_id, r.status) for r in receipts] == [(i, "applied") for i in good + bad]
+        assert [get_job(i).result for i in good] == [[t] for t in texts]
+        assert [get_job(i).reason for i in bad] == texts
 
     def test_figures_findings_and_the_purge(self) -> None:
         external = get_external(ask.app)
