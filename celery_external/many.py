@@ -119,11 +119,11 @@ def _encoder(installation: Installation, note: str | None) -> Callable[[_Outcome
     app = installation.app
     serializer = app.conf.result_serializer
     last: _Outcome | None = None
-    columns: Row = {}
+    columns: Row | None = None
 
     def encode(outcome: _Outcome) -> Row:
         nonlocal last, columns
-        if outcome is last:
+        if columns is not None and outcome is last:
             return columns
         if isinstance(outcome, _Cancelled):
             columns = payload.outcome_columns(states.CANCELLED, reason=note)

@@ -11,6 +11,7 @@ from celery_external import (
     ExternalTask,
     Failed,
     JobNotFoundError,
+    OptionError,
     Receipt,
     StaleAttemptError,
     Succeeded,
@@ -118,3 +119,13 @@ def test_the_greatest_attempt_that_a_number_can_name(rows: Rows) -> None:
     )
     assert counts.status == "applied"
     assert isinstance(stale.error, StaleAttemptError)
+
+
+@pytest.mark.parametrize("said", [None, "yes", {"ok": True}], ids=["none", "text", "mapping"])
+def test_what_is_no_outcome_is_refused_before_anything_is_written(rows: Rows, said: Any) -> None:
+    first, second = rows.parked(), rows.parked()
+
+    with pytest.raises(OptionError, match="must be Succeeded"):
+        rows.external.signal_many([(first, said), (second, Succeeded(1))])
+
+    assert rows.get(second)["kind"] is None
