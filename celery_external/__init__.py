@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing as _typing
+
 from . import processes as _processes  # noqa: F401 - connects to Celery's signals
 from .api import (
     cancel_job,
@@ -39,10 +41,12 @@ from .errors import (
     UnserializableError,
 )
 from .extension import External, get_external
-from .figures import Count, Finding, Stats, TaskStats, Timeline
 from .job import Failed, HistoryEntry, Job, Page, Progress, Receipt, Succeeded
 from .locking import LockedJob
 from .task import ExternalTask
+
+if _typing.TYPE_CHECKING:
+    from .figures import Count, Finding, Stats, TaskStats, Timeline
 
 __all__ = [
     "AmbiguousJobError",
@@ -93,3 +97,18 @@ __all__ = [
     "signal_progress",
     "signal_succeeded",
 ]
+
+# Not for the type checker, which would believe that there is any name.
+if not _typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """What is imported by who looks at figures only."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import figures  # noqa: PLC0415
+
+        globals()[name] = found = getattr(figures, name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -14,11 +14,11 @@ from . import links, references, steering
 from .checks import check_json, check_meta_key, check_reference
 from .errors import JobAlreadyCompletedError, NoCurrentJobError, ReferenceTakenError
 from .store import deliveries, kept
-from .tokens import Action, Expires
 
 if TYPE_CHECKING:
     from .delivery import Delivery
     from .store.database import Transaction
+    from .tokens import Action, Expires
 
 
 class Meta(MutableMapping[str, Any]):

@@ -15,12 +15,13 @@ from .locking import LockedJob
 from .naming import JobLike
 from .operating import Operating
 from .starting import watch_options
-from .tokens import Action, Expires
 from .unlock import watch_unlock
 
 if TYPE_CHECKING:
     from celery import Celery
     from celery.canvas import Signature
+
+    from .tokens import Action, Expires
 
 
 class External(Operating):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .checks import check_deadline, check_seconds
 from .errors import SettingsError
 from .job import Job
 from .naming import JobLike, known_id, require_row
-from .tokens import DEFAULT_LIFETIME, Action, Claims, Expires, check_action, sign
 
 if TYPE_CHECKING:
     from .installation import Installation
+    from .tokens import Action, Expires
 
 
 def _attempt_of(installation: Installation, job: JobLike | tuple[str, int]) -> tuple[str, int]:
@@ -36,15 +36,18 @@ def token(
 
     Of a Job that is the one that it shows, otherwise the present one.
     """
+    # Only who makes links needs itsdangerous.
+    from . import tokens  # noqa: PLC0415
+
     job_id, attempt = _attempt_of(installation, job)
-    claims = Claims(
+    claims = tokens.Claims(
         namespace=installation.namespace,
         job_id=job_id,
         attempt=attempt,
-        action=check_action(action),
-        expires_at=_expiry(expires),
+        action=tokens.check_action(action),
+        expires_at=_expiry(tokens.DEFAULT_LIFETIME if expires is None else expires),
     )
-    return sign(installation.settings.secret_keys, claims)
+    return tokens.sign(installation.settings.secret_keys, claims)
 
 
 def callback_url(
@@ -64,13 +67,11 @@ def callback_url(
     return f"{base_url}/jobs/{token(installation, job, action, expires)}"
 
 
-def _expiry(expires: Expires) -> int:
-    if expires is None:
-        return math.ceil(time.time() + DEFAULT_LIFETIME)
+def _expiry(expires: float | timedelta | datetime) -> int:
     if isinstance(expires, datetime):
         moment = check_deadline(expires, "expires")
         assert moment is not None  # noqa: S101 - it is a datetime
         return math.ceil(moment.timestamp())
     seconds = check_seconds("expires", expires)
-    assert seconds is not None  # noqa: S101 - None was the default
+    assert seconds is not None  # noqa: S101 - it is no None
     return math.ceil(time.time() + seconds)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import diagnosis, listing, overview, retention
-from .figures import Count, Finding, Stats, Timeline
+from . import listing, retention
 from .installation import Installation
 from .sweep import sweep
+
+if TYPE_CHECKING:
+    from .figures import Count, Finding, Stats, Timeline
 
 
 class Operating:
@@ -51,6 +53,8 @@ class Operating:
         Its cost does not grow with what is settled, and with what is parked only up to a limit;
         above that, numbers are estimates (``Count.exact``).
         """
+        from . import overview  # noqa: PLC0415 - only who looks at figures needs it
+
         return overview.read_stats(self._installation)
 
     def timeline(self, *, hours: float = 24, steps: int = 48) -> Timeline:
@@ -65,6 +69,8 @@ class Operating:
         Raises:
             OptionError: One of the two cannot be used.
         """
+        from . import overview  # noqa: PLC0415 - only who looks at figures needs it
+
         return overview.read_timeline(self._installation, hours=hours, steps=steps)
 
     def diagnose(self) -> tuple[Finding, ...]:
@@ -72,6 +78,8 @@ class Operating:
 
         Needs no worker. Never raises for what it finds: a database that is away is a finding.
         """
+        from . import diagnosis  # noqa: PLC0415 - only the doctor needs it
+
         return diagnosis.diagnose(self._installation)
 
     def purge(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from .checks import check_json, check_text
 from .errors import OptionError
-from .inputs import inputs_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from .inputs import Input
 
 MAX_CHOICES = 32
 MAX_CHOICE_LENGTH = 255
@@ -38,11 +39,13 @@ class Question:
         self.declared = (choices, form)
         self.choices = () if choices is None else _check_choices(choices)
         self._form: type[BaseModel] | None = None
-        self.inputs = () if form is None else inputs_of(self._read_form(form))
+        self.inputs = () if form is None else self._read_form(form)
 
-    def _read_form(self, form: Any) -> dict[str, Any]:
+    def _read_form(self, form: Any) -> tuple[Input, ...]:
+        # Only who declares a form needs these.
+        from .inputs import inputs_of  # noqa: PLC0415
+
         try:
-            # Only who declares a form needs pydantic.
             from pydantic import BaseModel, ValidationError  # noqa: PLC0415
         except ImportError as exc:
             raise OptionError(
@@ -58,7 +61,7 @@ class Question:
         if taken:
             raise OptionError("form", f"must not have a field {', '.join(sorted(taken))}")
         self._form, self._invalid = form, ValidationError
-        return schema
+        return inputs_of(schema)
 
     def read(self, typed: Mapping[str, str]) -> dict[str, Any]:
         """An answer as :meth:`check` takes it, from what was typed into the page."""

@@ -231,7 +231,12 @@ def test_the_command_is_an_entry_point() -> None:
 #: Drivers, migrations and frameworks; kombu itself imports a little of Django where it is there.
 HEAVY = {
     *("psycopg", "alembic", "flask", "django", "fastapi", "pydantic", "rich", "jinja2", "click"),
-    "prometheus_client",
+    *("prometheus_client", "itsdangerous"),
+}
+#: SQLite, and what links, forms and figures need.
+FEW_NEED = {
+    *("sqlite3", "celery_external.tokens", "celery_external.inputs"),
+    *("celery_external.figures", "celery_external.overview", "celery_external.diagnosis"),
 }
 NEEDED = "import celery.app.base, celery.canvas, celery.result, sqlalchemy"
 
@@ -263,6 +268,27 @@ get_external(app).database_name
 def test_only_who_needs_them_imports_drivers_and_frameworks(code: str) -> None:
     more = imported(code) - imported(NEEDED)
     assert {name for name in more if name.partition(".")[0] in HEAVY} == set()
+
+
+def test_what_few_need_is_imported_by_them() -> None:
+    assert imported("import celery_external") & FEW_NEED == set()
+
+
+def test_what_is_imported_late_is_there_all_the_same() -> None:
+    code = """
+import celery_external
+assert set(celery_external.__all__) <= set(dir(celery_external))
+from celery_external import Finding, figures, testing
+assert celery_external.Finding is Finding is figures.Finding
+try:
+    celery_external.Fining
+except AttributeError as exc:
+    print(exc)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "module 'celery_external' has no attribute 'Fining'\n"
 
 
 def test_every_module_can_be_imported_first() -> None:

@@ -10,13 +10,12 @@ import json
 import logging
 import os
 import select
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -27,6 +26,9 @@ from celery_external.errors import DatabaseUnavailableError
 from .forking import ForkGate, leave_after_fork
 from .place import AfterCommit
 from .url import check_url
+
+if TYPE_CHECKING:
+    import sqlite3
 
 logger = logging.getLogger("celery_external")
 
@@ -317,6 +319,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
+    import sqlite3  # noqa: PLC0415 - loaded by now; above, it would be for PostgreSQL as well
+
     # The file remembers it, so this is for whoever meets it first. SQLite does not wait for the
     # lock that the change takes, and a worker and a web server may well start together.
     give_up_at = time.monotonic() + BUSY_TIMEOUT
