@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(slots=True)
 class Ids:
     """Ids of groups, and of tasks."""
 
-    groups: set[str] = field(default_factory=set)
-    tasks: set[str] = field(default_factory=set)
+    def __init__(self, groups: Iterable[str] = (), tasks: Iterable[str] = ()) -> None:
+        self.groups = set(groups)
+        self.tasks = set(tasks)
 
     def add(self, other: Ids) -> None:
         """Take in what another one has."""

@@ -14,7 +14,6 @@ import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -106,14 +105,14 @@ class _Cursor:
 # --- After the commit -----------------------------------------------------------------------------
 
 
-@dataclass
 class _Pending:
     """What waits for the commit of one transaction."""
 
-    database: Home
-    calls: list[tuple[list[Row], AfterCommit]] = field(default_factory=list)
-    #: A savepoint was rolled back: some rows may not be what they were.
-    is_doubtful: bool = False
+    def __init__(self, database: Home) -> None:
+        self.database = database
+        self.calls: list[tuple[list[Row], AfterCommit]] = []
+        # A savepoint was rolled back: some rows may not be what they were.
+        self.is_doubtful = False
 
     def go(self) -> None:
         for rows, call in self.calls:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,34 +16,39 @@ from .kept import ENDED
 from .noted import after, c, p, these_jobs, undecided
 from .sql import is_among, once, seconds_from_now
 
-_other = job.alias("other")
-# Asked of each row by itself, as what is asked of all at once would read whole tables.
-_first = sa.select(sa.literal_column("1", sa.Integer())).limit(1)
-# Told to the job's task after the end; it is about the job as it stands.
-_waiting_signal = _first.where(
-    kept_signal.c.namespace == c.namespace,
-    kept_signal.c.job_id == c.id,
-    kept_signal.c.kind != ENDED,
-).scalar_subquery()
-# Other steps have taken its place, and the last of them may have its id.
-_open_of_canvas = _first.where(
-    _other.c.namespace == c.namespace,
-    _other.c.root_id == c.root_id,
-    sa.or_(_other.c.kind.is_(None), _other.c.wake_at.is_not(None)),
-).scalar_subquery()
-_is_replaced = sa.func.coalesce(c.answer, c.kind) == states.CONTINUED
 #: Seconds for which a job that was replaced is kept at least: an ordinary step, which has no row,
 #: may be on its way to one that has the job's id and must go on counting its attempts.
 REPLACED_AGE = 30 * 86400.0
-_is_over = sa.and_(
-    c.completed_at <= once(seconds_from_now(sa.literal(-REPLACED_AGE, sa.Float()))),
-    _open_of_canvas.is_distinct_from(1),
-)
-_may_go = sa.and_(
-    # In words for which the planner expects that most rows may go: that is the rule.
-    _waiting_signal.is_distinct_from(1),
-    sa.or_(sa.not_(_is_replaced), _is_over),
-)
+
+
+@cache
+def _may_go() -> sa.ColumnElement[bool]:
+    """Whether nobody waits for a settled job."""
+    other = job.alias("other")
+    # Asked of each row by itself, as what is asked of all at once would read whole tables.
+    first = sa.select(sa.literal_column("1", sa.Integer())).limit(1)
+    # Told to the job's task after the end; it is about the job as it stands.
+    waiting_signal = first.where(
+        kept_signal.c.namespace == c.namespace,
+        kept_signal.c.job_id == c.id,
+        kept_signal.c.kind != ENDED,
+    ).scalar_subquery()
+    # Other steps have taken its place, and the last of them may have its id.
+    open_of_canvas = first.where(
+        other.c.namespace == c.namespace,
+        other.c.root_id == c.root_id,
+        sa.or_(other.c.kind.is_(None), other.c.wake_at.is_not(None)),
+    ).scalar_subquery()
+    is_replaced = sa.func.coalesce(c.answer, c.kind) == states.CONTINUED
+    is_over = sa.and_(
+        c.completed_at <= once(seconds_from_now(sa.literal(-REPLACED_AGE, sa.Float()))),
+        open_of_canvas.is_distinct_from(1),
+    )
+    return sa.and_(
+        # In words for which the planner expects that most rows may go: that is the rule.
+        waiting_signal.is_distinct_from(1),
+        sa.or_(sa.not_(is_replaced), is_over),
+    )
 
 
 @lru_cache(maxsize=16)
@@ -54,7 +59,7 @@ def _due(filters: frozenset[str], *, lock: bool) -> Statement:
             .where(
                 *conditions({*filters, "settled"}),
                 c.completed_at <= once(after("ago")),
-                _may_go,
+                _may_go(),
             )
             .order_by(c.completed_at, c.id)
             .limit(p("limit", sa.Integer()))
@@ -103,7 +108,7 @@ _DELETE_KEPT = Statement(
 _DELETE = Statement(
     lambda _: (
         sa.delete(job)
-        .where(these_jobs, sa.not_(undecided), c.wake_at.is_(None), _may_go)
+        .where(these_jobs, sa.not_(undecided), c.wake_at.is_(None), _may_go())
         .returning(c.id)
     )
 )
