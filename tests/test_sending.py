@@ -107,6 +107,26 @@ def test_signals_share_a_connection(rows: Rows, broker: Redis) -> None:
     assert reads == MANY
 
 
+def test_a_queue_is_declared_once_on_a_connection(rows: Rows, broker: Redis) -> None:
+    """What kombu declares on Redis is the queue's binding."""
+    binding = f"_kombu.binding.{rows.queue}"
+    jobs = [rows.parked() for _ in range(3)]
+
+    def signal() -> None:
+        assert rows.external.signal_succeeded(jobs.pop()).sent
+
+    assert broker.delete(binding)
+    signal()
+    assert not broker.exists(binding)
+
+    with rows.app.producer_or_acquire() as producer:
+        producer.connection.collect()  # as kombu lets go of one that has broken off
+    signal()
+    assert broker.delete(binding)
+    signal()
+    assert not broker.exists(binding)
+
+
 def test_a_client_is_made_once_for_a_channel(rows: Rows, broker: Redis) -> None:
     """And once more when the broker has let go of its connections."""
     rows.external.signal_succeeded(rows.parked())
