@@ -111,6 +111,8 @@ CHAPTERS = (
         goals=(
             Goal({"case": "over import", "figure": "time"}, at_most=50),
             Goal({"case": "over import", "figure": "memory"}, at_most=5),
+            Goal({"case": "over an app", "figure": "time"}, at_most=50),
+            Goal({"case": "over an app", "figure": "memory"}, at_most=5),
             Goal({"case": "over an app", "figure": "heavy"}, at_most=0),
         ),
         drawn={"unit": "ms"},
