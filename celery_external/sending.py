@@ -205,7 +205,7 @@ def _publish_one(producer: Producer, row: Row, arguments: Mapping[str, Any]) -> 
     except Exception:
         logger.exception("The message of job %s cannot be sent", row["id"], extra=name_job(row))
         return False
-    _keep_client(producer.channel)
+    keep_client(producer.channel)
     return True
 
 
@@ -221,7 +221,7 @@ def _undeclared(producer: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _keep_client(channel: Any) -> None:
+def keep_client(channel: Any) -> None:
     """Have kombu's Redis channel keep the client that it makes for each publish.
 
     redis-py makes one in twice the time that the publish takes.

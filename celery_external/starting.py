@@ -24,6 +24,7 @@ from .installation import Installation, installation_of
 from .logs import name_job
 from .naming import is_external
 from .propagation import restore_trace
+from .sending import keep_client
 from .steering import wake_in
 from .store import attempts
 
@@ -311,7 +312,9 @@ class RowFirst:
         # Celery publishes its "task-sent" event through the same producer.
         if "task" in headers and "id" in headers and not self._call.prepare(body, publish):
             return None
-        return self._producer.publish(body, **publish)
+        published = self._producer.publish(body, **publish)
+        keep_client(self._producer.channel)
+        return published
 
 
 def _expiry(app: Celery, expires: Any) -> Mapping[str, Any]:

@@ -127,11 +127,20 @@ def test_a_queue_is_declared_once_on_a_connection(rows: Rows, broker: Redis) -> 
     assert not broker.exists(binding)
 
 
-def test_a_client_is_made_once_for_a_channel(rows: Rows, broker: Redis) -> None:
+@pytest.mark.parametrize("way", ["start", "signal"])
+def test_a_client_is_made_once_for_a_channel(rows: Rows, broker: Redis, way: str) -> None:
     """And once more when the broker has let go of its connections."""
-    rows.external.signal_succeeded(rows.parked())
+    job_id = rows.parked()
     with rows.app.producer_or_acquire() as producer:
         channel: Any = producer.channel
+    channel.Client = Redis  # as kombu has it
+    assert make(channel) is not make(channel)
+
+    if way == "start":
+        rows.pending()
+    else:
+        rows.external.signal_succeeded(job_id)
+
     first = make(channel)
     assert make(channel) is first
     assert make(channel, asynchronous=True) is not first

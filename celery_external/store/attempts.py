@@ -7,8 +7,9 @@ when the guard did not hold: then somebody else was first, and the caller looks.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,7 +42,11 @@ _COLUMNS_OF_START = (
 )  # fmt: skip
 
 
-def _insert(dialect: str) -> Any:
+#: What whoever sends the job's message needs of its row.
+_TO_SEND = [c.namespace, c.id, c.task, c.attempt, c.kind]
+
+
+def _insert(dialect: str, columns: Sequence[sa.Column[Any]]) -> Any:
     # Loaded by now; imported above, both would be, whichever is used.
     make = importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert
     expires_at = sa.func.coalesce(after("expires_in"), p("expires_at", c.expires_at.type))
@@ -64,11 +69,12 @@ def _insert(dialect: str) -> Any:
             **{name: p(name, c[name].type) for name in _COLUMNS_OF_START},
         )
         .on_conflict_do_nothing()
-        .returning(*ROW_WITHOUT_BODY)
+        .returning(*columns)
     )
 
 
-_INSERT = Statement(_insert)
+_INSERT_TO_SEND = Statement(partial(_insert, columns=_TO_SEND))
+_INSERT_STARTED = Statement(partial(_insert, columns=ROW_WITHOUT_BODY))
 
 
 def insert_job(
@@ -83,9 +89,12 @@ def insert_job(
     expires_in: float | None = None,
     expires_at: datetime | None = None,
 ) -> Row | None:
-    """Add the job as attempt 1; None when the id is taken."""
+    """Add the job as attempt 1; None when the id is taken.
+
+    Returns all of a row that is STARTED but its body, of another what its message's sender needs.
+    """
     return tx.one(
-        _INSERT,
+        _INSERT_STARTED if state == states.STARTED else _INSERT_TO_SEND,
         p_namespace=namespace,
         p_id=job_id,
         p_state=state,
