@@ -190,8 +190,8 @@ def _publish_together(producer: Producer, batch: Sequence[_Message]) -> bool:
                 producer.publish(row["body"], **_undeclared(producer, arguments))
     except Exception:
         ids = [row["id"] for row, _ in batch]
-        logger.warning("Sent one by one, since they could not be together: job %s", ", ".join(ids),
-                       exc_info=True, extra=name_jobs(ids))  # fmt: skip
+        logger.info("Sent one by one, since they could not be together: job %s", ", ".join(ids),
+                    exc_info=True, extra=name_jobs(ids))  # fmt: skip
         return False
     return True
 

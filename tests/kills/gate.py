@@ -19,8 +19,9 @@ class Gate:
     """Forwards TCP connections to the server of a URL, until one sends what is to be held.
 
     From the ``nth`` time on that a connection sends ``marker``, nothing more of it is forwarded:
-    the server has none of the command that the marker is in, or a part that it cannot execute, and
-    gets no more when the sender is gone.
+    the server has what came before, also of many commands that were sent together, but of the
+    command that the marker is in only a part that it cannot execute, and gets no more when the
+    sender is gone.
     """
 
     def __init__(self, url: str, marker: bytes, nth: int = 1) -> None:
@@ -81,14 +82,16 @@ class Gate:
             back.join(timeout=10)
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
-        sent = b""
+        sent, forwarded = b"", 0
         while data := receive(client):
             sent += data
-            found = [match[0] for match in self._marker.finditer(sent)]
-            if len(found) >= self._nth:
-                self._held.update(found)
-            else:
-                server.sendall(data)
+            found = list(self._marker.finditer(sent))
+            is_held = len(found) >= self._nth
+            until = found[self._nth - 1].start() if is_held else len(sent)
+            server.sendall(sent[forwarded:until])
+            forwarded = max(forwarded, until)
+            if is_held:
+                self._held.update(match[0] for match in found)
 
     @staticmethod
     def _give_back(server: socket.socket, client: socket.socket) -> None:
