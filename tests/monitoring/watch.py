@@ -26,12 +26,12 @@ class Watch:
         with self._app.connection_for_read() as connection:
             receiver = self._app.events.Receiver(connection, handlers={"*": self._on_event})
             with receiver.consumer_context(wakeup=False) as (real, _channel, _consumers):
-                self._is_ready.set()
                 while not self._is_over.is_set():
                     try:
                         real.drain_events(timeout=0.1)
                     except TimeoutError:
-                        continue
+                        # On Redis it is subscribed with the first look.
+                        self._is_ready.set()
 
     def _on_event(self, event: dict[str, Any]) -> None:
         self.state.event(event)
