@@ -11,11 +11,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from kombu.utils.encoding import bytes_to_str
 
 from .canvas import Ids, ids_in
+
+T = TypeVar("T")
 
 #: Ids in one request or statement.
 BATCH = 500
@@ -59,8 +61,9 @@ def seconds_of(expires: Any) -> float:
     return float(expires.total_seconds() if isinstance(expires, timedelta) else expires or 0)
 
 
-def _batches(ids: Iterable[Any], size: int = BATCH) -> Iterator[list[Any]]:
-    rest = iter(ids)
+def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    """So many at a time, in order."""
+    rest = iter(items)
     while batch := list(itertools.islice(rest, size)):
         yield batch
 
@@ -99,7 +102,7 @@ class _RedisKeeper:
 
     def find_members(self, groups: Iterable[str]) -> Ids:
         backend, found = self._backend, Ids()
-        for batch in _batches(groups):
+        for batch in batches(groups):
             with backend.client.pipeline(transaction=False) as pipe:
                 for group_id in batch:
                     pipe.get(backend.get_key_for_group(group_id))
@@ -120,7 +123,7 @@ class _RedisKeeper:
             for suffix in self.SUFFIXES
         ]
         script = backend.client.register_script(self.RENEW)
-        for batch in _batches(keys):
+        for batch in batches(keys):
             script(keys=batch, args=[int(self.lifetime * 1000)])
 
 
@@ -149,7 +152,7 @@ class _SqlKeeper(_TableKeeper):
     def find_members(self, groups: Iterable[str]) -> Ids:
         # The members of a chord stand only in the arguments of its celery.chord_unlock.
         saved: list[str] = []
-        for batch in _batches(groups):
+        for batch in batches(groups):
             saved += self._run(partial(self._find_saved, batch))
         return self._restore(saved)
 
@@ -159,7 +162,7 @@ class _SqlKeeper(_TableKeeper):
             (tasks, tasks.task_id, ids.tasks),
             (groups, groups.taskset_id, ids.groups),
         ):
-            for batch in _batches(sorted(wanted)):
+            for batch in batches(sorted(wanted)):
                 self._run(partial(self._touch, table, column, batch))
 
     def _find_saved(self, ids: list[str], session: Any) -> list[str]:
@@ -188,7 +191,7 @@ class _DjangoKeeper(_TableKeeper):
         counters = self._find("models", "ChordCounter").objects
         saved = self._backend.GroupModel._default_manager  # noqa: SLF001 - as the backend does
         found = Ids()
-        for batch in _batches(groups):
+        for batch in batches(groups):
             chords = counters.filter(group_id__in=batch).values_list("sub_tasks", flat=True)
             for members in chords:
                 found.add(ids_in(json.loads(members)))
@@ -206,7 +209,7 @@ class _DjangoKeeper(_TableKeeper):
             rows = model._default_manager  # noqa: SLF001
             # Outside of a task nobody else sees to a connection that has broken off.
             rows.connection_for_write().close_if_unusable_or_obsolete()
-            for batch in _batches(sorted(wanted)):
+            for batch in batches(sorted(wanted)):
                 found = rows.filter(**{f"{column}__in": batch, "date_done__lt": stale})
                 found.update(date_done=now)
 

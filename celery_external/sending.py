@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from kombu import Exchange
 from kombu.exceptions import OperationalError
 from kombu.utils import json
 
-from .keepers import is_from
+from .keepers import batches, is_from
 from .logs import name_job, name_jobs
 from .message import ATTEMPT_HEADER, headers_of, load_body
 
@@ -71,10 +70,9 @@ def send(
     if not to_publish:
         return sent
     at_fault = set() if unfit is None else unfit
-    rest = iter(to_publish)
     try:
         with app.producer_or_acquire() as producer:
-            while batch := list(islice(rest, BATCH)):
+            for batch in batches(to_publish, BATCH):
                 _send_batch(app, producer, batch, resume_queue, sent=sent, at_fault=at_fault)
     except Exception:
         ids = [row["id"] for row in to_publish if row["id"] not in sent]

@@ -188,7 +188,7 @@ def overrule(tx: Transaction, row: Row, claim: str, outcome: Mapping[str, Any]) 
 
 # --- Many at once ---------------------------------------------------------------------------------
 
-_MANY = ("id", "attempt", "kind", "state", "outcome", "outcome_type", "reason")
+_MANY = ("id", "attempt", *OUTCOME)
 _TYPES = {"attempt": sa.Integer, "outcome": sa.LargeBinary}
 
 
